@@ -1,0 +1,22 @@
+//! What interface plugins share: names from identity, steps and their transaction, the IPAM grant, masquerade, teardown.
+//!
+//! A plugin parses its configuration, asks a pure function for a plan (a `Vec` of [`Step`]s), and applies it in a
+//! [`Transaction`]; CHECK asks the same plan whether it still holds; DEL and GC need nothing but identity.
+
+pub mod identity;
+pub mod masquerade;
+pub mod step;
+pub mod teardown;
+
+mod apply;
+mod error;
+mod grant;
+mod holds;
+mod transaction;
+mod world;
+
+pub use error::Error;
+pub use grant::Grant;
+pub use step::Step;
+pub use transaction::{Transaction, Undo};
+pub use world::{Place, Sandbox, World};

@@ -1,0 +1,198 @@
+//! Masquerade by the `iptables` program, in the reference's own chain layout, for nodes where other tools read those chains.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use cni::{Attachment, Cidr};
+
+use crate::error::Error;
+use crate::identity::{reference_chain, reference_comment};
+use crate::step::Family;
+
+/// Programs and constants of one address family.
+struct Dialect {
+    program: &'static str,
+    restore: &'static str,
+    legacy: &'static str,
+    /// Lists the tables that the legacy kernel module holds, in this namespace.
+    legacy_tables: &'static str,
+    multicast: &'static str,
+}
+
+fn dialect(family: Family) -> Dialect {
+    match family {
+        Family::V4 => Dialect {
+            program: "iptables",
+            restore: "iptables-restore",
+            legacy: "iptables-legacy",
+            legacy_tables: "/proc/net/ip_tables_names",
+            multicast: "224.0.0.0/4",
+        },
+        Family::V6 => Dialect {
+            program: "ip6tables",
+            restore: "ip6tables-restore",
+            legacy: "ip6tables-legacy",
+            legacy_tables: "/proc/net/ip6_tables_names",
+            multicast: "ff00::/8",
+        },
+    }
+}
+
+/// Makes the reference's chain and its jump: for each address one test and one `iptables-restore`.
+pub(super) fn add(attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
+    for address in addresses {
+        let dialect = dialect(Family::of(address.ip()));
+        let jump = if jumps(&dialect, attachment, *address)? { "" } else { "-A POSTROUTING" };
+        restore(&dialect, &ruleset(&dialect, attachment, *address, jump))?;
+    }
+    Ok(())
+}
+
+/// Whether the jump of every address is there.
+pub(super) fn holds(attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
+    for address in addresses {
+        if !jumps(&dialect(Family::of(address.ip())), attachment, *address)? {
+            return Err(Error::Mismatch {
+                what: "masquerade (iptables, table nat, chain POSTROUTING)".into(),
+                expected: format!("a jump from {} to {}", address.ip(), reference_chain(attachment)),
+                found: "none".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The text for `iptables-restore --noflush`: the chain anew, and the jump if `jump` is not empty.
+fn ruleset(dialect: &Dialect, attachment: &Attachment, address: Cidr, jump: &str) -> String {
+    let chain = reference_chain(attachment);
+    let comment = quoted(&reference_comment(attachment));
+    let note = format!("-m comment --comment {comment}");
+    let network = address.network();
+    let mut text = format!("*nat\n:{chain} - [0:0]\n");
+    // Writing to a String cannot fail.
+    writeln!(text, "-A {chain} -d {network} {note} -j ACCEPT").ok();
+    writeln!(text, "-A {chain} ! -d {} {note} -j MASQUERADE", dialect.multicast).ok();
+    if !jump.is_empty() {
+        writeln!(text, "{jump} -s {} {note} -j {chain}", address.ip()).ok();
+    }
+    text.push_str("COMMIT\n");
+    text
+}
+
+/// Quoted as `iptables-save` does.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn jumps(dialect: &Dialect, attachment: &Attachment, address: Cidr) -> Result<bool, Error> {
+    let (source, comment) = (address.ip().to_string(), reference_comment(attachment));
+    let chain = reference_chain(attachment);
+    let arguments = [
+        "--wait",
+        "-t",
+        "nat",
+        "-C",
+        "POSTROUTING",
+        "-s",
+        &source,
+        "-m",
+        "comment",
+        "--comment",
+        &comment,
+        "-j",
+        &chain,
+    ];
+    Ok(run(dialect.program, &arguments, "")?.is_ok())
+}
+
+fn restore(dialect: &Dialect, ruleset: &str) -> Result<(), Error> {
+    let arguments = ["--noflush", "--wait"];
+    run(dialect.restore, &arguments, ruleset)?
+        .map_err(|reason| Error::Program { program: dialect.restore.into(), reason })
+}
+
+/// Removes the chain and its jumps from the legacy tables, where there are any; starts no program otherwise.
+pub(super) fn remove_legacy(attachment: &Attachment) -> Result<(), Error> {
+    for family in [Family::V4, Family::V6] {
+        let dialect = dialect(family);
+        let tables = fs::read_to_string(dialect.legacy_tables).unwrap_or_default(); // absent: no such tables
+        if tables.lines().any(|table| table == "nat") {
+            remove_legacy_chain(&dialect, &reference_chain(attachment))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_legacy_chain(dialect: &Dialect, chain: &str) -> Result<(), Error> {
+    let iptables =
+        |arguments: &[&str]| run(dialect.legacy, &[&["--wait", "-t", "nat"], arguments].concat(), "");
+    if iptables(&["-S", chain])?.is_err() {
+        return Ok(());
+    }
+    let listing = output(dialect.legacy, &["--wait", "-t", "nat", "-S", "POSTROUTING"])?;
+    let mut script = String::from("*nat\n");
+    for rule in listing.lines().filter(|rule| rule.ends_with(&format!("-j {chain}"))) {
+        if let Some(specification) = rule.strip_prefix("-A ") {
+            writeln!(script, "-D {specification}").ok(); // a String
+        }
+    }
+    writeln!(script, "-F {chain}\n-X {chain}\nCOMMIT").ok();
+    let program = format!("{}-restore", dialect.legacy);
+    run(&program, &["--noflush", "--wait"], &script)?.map_err(|reason| Error::Program { program, reason })
+}
+
+/// Runs a program: the outer error is that it cannot run, the inner one what it said.
+fn run(program: &str, arguments: &[&str], input: &str) -> Result<Result<(), String>, Error> {
+    let failed = |error: std::io::Error| Error::Program {
+        program: program.to_owned(),
+        reason: format!("cannot be run: {error}; install it, or set ipMasqBackend to \"nftables\""),
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ends early closes the pipe; its exit status says why.
+        stdin.write_all(input.as_bytes()).ok();
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(Ok(()));
+    }
+    Ok(Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+fn output(program: &str, arguments: &[&str]) -> Result<String, Error> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output =
+        output.map_err(|error| Error::Program { program: program.into(), reason: error.to_string() })?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_are_the_references_to_the_letter() {
+        let attachment =
+            Attachment { network: "bmnet".into(), container_id: "abc123".into(), ifname: "eth0".into() };
+        let text =
+            ruleset(&dialect(Family::V4), &attachment, "10.99.0.2/16".parse().unwrap(), "-A POSTROUTING");
+        let note = r#"-m comment --comment "name: \"bmnet\" id: \"abc123\"""#;
+        assert_eq!(
+            text,
+            format!(
+                "*nat\n:CNI-fbb60b45a5a6709de0c01fd5 - [0:0]\n\
+                 -A CNI-fbb60b45a5a6709de0c01fd5 -d 10.99.0.0/16 {note} -j ACCEPT\n\
+                 -A CNI-fbb60b45a5a6709de0c01fd5 ! -d 224.0.0.0/4 {note} -j MASQUERADE\n\
+                 -A POSTROUTING -s 10.99.0.2 {note} -j CNI-fbb60b45a5a6709de0c01fd5\nCOMMIT\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! An ADD that undoes itself: each owned step leaves its inverse, and a failure runs the inverses in reverse.
+
+use cni::Attachment;
+
+use crate::error::Error;
+use crate::masquerade;
+use crate::step::Step;
+use crate::world::{Place, World};
+
+/// The inverse of something that was done.
+pub enum Undo<'a> {
+    /// Deletes the pair whose host end has this name.
+    DeleteVeth(String),
+    /// Removes the rules of an attachment.
+    Unmasquerade(Attachment),
+    /// Gives the addresses back.
+    Release(Box<dyn FnOnce() -> Result<(), cni::Error> + 'a>),
+}
+
+/// A run of steps against a world.
+pub struct Transaction<'a> {
+    world: &'a mut World,
+    undo: Vec<Undo<'a>>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Runs `work`. When it fails, everything that it did is taken back, in reverse order.
+    ///
+    /// # Errors
+    /// What `work` failed with; [`Error::RollbackIncomplete`] if taking back failed too.
+    pub fn run<T>(
+        world: &'a mut World,
+        work: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut transaction = Self { world, undo: Vec::new() };
+        work(&mut transaction).map_err(|cause| transaction.roll_back(cause))
+    }
+
+    /// The world that the steps change.
+    pub fn world(&mut self) -> &mut World {
+        self.world
+    }
+
+    /// Applies one step and keeps its inverse.
+    ///
+    /// The inverse is kept first: a step may fail half-way, and every inverse takes absence for success. The pair is
+    /// the exception: if it existed before, it is somebody else's.
+    pub fn apply(&mut self, step: &Step) -> Result<(), Error> {
+        if let Step::Masquerade { attachment, .. } = step {
+            self.undo.push(Undo::Unmasquerade(attachment.clone()));
+        }
+        step.apply(self.world)?;
+        if let Step::CreateVeth(veth) = step {
+            self.undo.push(Undo::DeleteVeth(veth.host.clone()));
+        }
+        Ok(())
+    }
+
+    /// Applies `steps` in order.
+    pub fn apply_all(&mut self, steps: &[Step]) -> Result<(), Error> {
+        steps.iter().try_for_each(|step| self.apply(step))
+    }
+
+    /// Keeps the inverse of something that was done outside of a step.
+    pub fn on_failure(&mut self, undo: Undo<'a>) {
+        self.undo.push(undo);
+    }
+
+    fn roll_back(self, cause: Error) -> Error {
+        let Self { world, undo } = self;
+        let failures: Vec<String> =
+            undo.into_iter().rev().filter_map(|undo| undo.run(world).err()).map(|e| e.to_string()).collect();
+        if failures.is_empty() {
+            cause
+        } else {
+            Error::RollbackIncomplete { cause: Box::new(cause), failures }
+        }
+    }
+}
+
+impl Undo<'_> {
+    fn run(self, world: &mut World) -> Result<(), Error> {
+        match self {
+            Self::DeleteVeth(host) => {
+                let rtnl = world.rtnl(Place::Host)?;
+                match rtnl.link(&host)? {
+                    Some(link) => Ok(rtnl.delete_link(link.index)?),
+                    None => Ok(()),
+                }
+            }
+            Self::Unmasquerade(attachment) => masquerade::remove(&attachment, None).map(|_| ()),
+            Self::Release(release) => Ok(release()?),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The two namespaces that an interface plugin works in, each with one netlink socket and the links it has met.
+
+use std::path::Path;
+
+use cni::Call;
+use kernel::{Link, Netns, Rtnl};
+
+use crate::Error;
+
+/// Which of the two namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Where the runtime runs.
+    Host,
+    /// Where the container runs.
+    Sandbox,
+}
+
+/// The sandbox of a call, opened and known to be a namespace.
+#[derive(Debug)]
+pub struct Sandbox {
+    netns: Netns,
+    path: String,
+}
+
+impl Sandbox {
+    /// Opens `CNI_NETNS`.
+    ///
+    /// # Errors
+    /// [`Error::Sandbox`] when the path is missing or is not a network namespace.
+    pub fn open(call: &Call) -> Result<Self, Error> {
+        let path = call.netns.clone().unwrap_or_default();
+        Netns::open(Path::new(&path))
+            .map(|netns| Self { netns, path })
+            .map_err(|source| Error::Sandbox { container: call.container_id.clone(), source })
+    }
+
+    /// Opens `CNI_NETNS` for a verb that must also work without it: `None` when it is empty, missing, or no
+    /// longer a namespace (a runtime may have removed the mount and left the file).
+    #[must_use]
+    pub fn open_if_there(call: &Call) -> Option<Self> {
+        let path = call.netns.clone()?;
+        Netns::open(Path::new(&path)).ok().map(|netns| Self { netns, path })
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// `CNI_NETNS` as given: what a result's `sandbox` must say.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Host and sandbox. A socket is opened when it is first needed, and lives as long as the world.
+#[derive(Debug)]
+pub struct World {
+    host: Rtnl,
+    sandbox: Sandbox,
+    inside: Option<Rtnl>,
+    met: Vec<(Place, Link)>,
+}
+
+impl World {
+    /// The world of an attachment: the current namespace and `sandbox`.
+    pub fn open(sandbox: Sandbox) -> Result<Self, Error> {
+        Ok(Self { host: Rtnl::open()?, sandbox, inside: None, met: Vec::new() })
+    }
+
+    /// The sandbox.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// The socket of `place`.
+    pub fn rtnl(&mut self, place: Place) -> Result<&mut Rtnl, Error> {
+        match place {
+            Place::Host => Ok(&mut self.host),
+            Place::Sandbox => {
+                let opened = match self.inside.take() {
+                    Some(rtnl) => rtnl,
+                    None => self.sandbox.netns.visit(Rtnl::open)??,
+                };
+                Ok(self.inside.insert(opened))
+            }
+        }
+    }
+
+    /// The host's socket and the sandbox's namespace at once: what a pair that spans both needs.
+    pub fn across(&mut self) -> (&mut Rtnl, &Netns) {
+        (&mut self.host, &self.sandbox.netns)
+    }
+
+    /// Runs `work` inside the sandbox and opens the sandbox's socket there, in one visit.
+    pub fn visit(&mut self, work: impl FnOnce() -> Result<(), kernel::Error>) -> Result<(), Error> {
+        let wanted = self.inside.is_none();
+        let opened = self.sandbox.netns.visit(|| {
+            work()?;
+            wanted.then(Rtnl::open).transpose()
+        })??;
+        if let Some(rtnl) = opened {
+            self.inside = Some(rtnl);
+        }
+        Ok(())
+    }
+
+    /// The link `name` as the kernel has it now; remembered for [`World::known`].
+    pub fn look(&mut self, place: Place, name: &str) -> Result<Option<Link>, Error> {
+        let found = self.rtnl(place)?.link(name)?;
+        if let Some(link) = &found {
+            self.remember(place, link.clone());
+        }
+        Ok(found)
+    }
+
+    /// Keeps `link` as the newest that is known of it.
+    pub fn remember(&mut self, place: Place, link: Link) {
+        self.met.retain(|(at, met)| (*at, &met.name) != (place, &link.name));
+        self.met.push((place, link));
+    }
+
+    /// The link `name` as last seen, asked for only if it was never seen.
+    pub fn known(&mut self, place: Place, name: &str) -> Result<Option<Link>, Error> {
+        if let Some((_, link)) = self.met.iter().find(|(at, link)| *at == place && link.name == name) {
+            return Ok(Some(link.clone()));
+        }
+        self.look(place, name)
+    }
+
+    /// The index of the link `name`, which must exist.
+    pub fn index(&mut self, place: Place, name: &str) -> Result<u32, Error> {
+        match self.known(place, name)? {
+            Some(link) => Ok(link.index),
+            None => Err(Error::LinkGone { name: name.to_owned() }),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The operator's command line.
+
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::demo::Demo;
+use crate::ipam::Ipam;
+use crate::launch::Launch;
+use crate::{install, plugins};
+
+/// The operator's command of Ironbridge. Called by the name of a plugin, this program is that plugin.
+#[derive(Debug, Parser)]
+#[command(name = "ironbridge", version, disable_help_subcommand = true)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// A cluster on this machine: nodes, daemons, pods and real traffic, in namespaces that are gone at the end
+    Demo(Demo),
+    /// Lay this program down under every plugin's name, in one step each
+    Install {
+        /// The runtime's plugin directory
+        #[arg(default_value = "/opt/cni/bin")]
+        directory: PathBuf,
+    },
+    /// What the IPAM plugins have on disk
+    #[command(subcommand)]
+    Ipam(Ipam),
+    /// The plugins that this program is
+    Plugins,
+    /// The version of this program
+    Version,
+    #[command(hide = true)]
+    Launch(Launch),
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> ExitCode {
+    let outcome = match Command::parse().verb {
+        Verb::Demo(demo) => return demo.run(),
+        Verb::Launch(launch) => Err(format!("launch: {}", launch.run())),
+        Verb::Install { directory } => {
+            install::install(&directory).map_err(|e| e.to_string()).map(|installed| {
+                installed
+                    .iter()
+                    .fold(String::new(), |text, path| format!("{text}installed {}\n", path.display()))
+            })
+        }
+        Verb::Ipam(ipam) => ipam.run().map_err(|e| e.to_string()),
+        Verb::Plugins => Ok(plugins::ALL
+            .iter()
+            .fold(String::new(), |text, plugin| format!("{text}{:<12}{}\n", plugin.name(), plugin.about()))),
+        Verb::Version => Ok(format!("ironbridge {}\n", env!("CARGO_PKG_VERSION"))),
+    };
+    match outcome {
+        Ok(text) => print(&text),
+        Err(message) => {
+            // There is nobody left to tell.
+            writeln!(std::io::stderr(), "ironbridge: {message}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn cleanup_goes_with_nothing_else() {
+        let parse = |line: &str| Command::try_parse_from(line.split(' '));
+        assert!(parse("ironbridge demo --cleanup").is_ok());
+        assert!(parse("ironbridge demo --cleanup --keep").is_err());
+        assert!(parse("ironbridge demo --nodes 0").is_err());
+        assert!(parse("ironbridge demo --store consul").is_err());
+    }
+}

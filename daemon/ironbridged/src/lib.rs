@@ -1,0 +1,58 @@
+//! The daemon's hands: stores, kernel, the settling loop, health. What to do is decided in `overlay`.
+
+mod daemon;
+mod error;
+mod flags;
+mod forwarding;
+mod health;
+mod logging;
+mod options;
+mod rules;
+mod settle;
+mod start;
+pub mod store;
+mod subnet_file;
+mod supervisor;
+mod tenure;
+mod uplink;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use error::Error;
+use flags::Flags;
+use options::{LogChoice, Options};
+
+/// The whole program: `arguments` without the program's name, `environment` read once by the caller. Status 0 on SIGTERM
+/// and SIGINT, 2 for a wrong command line, 1 for everything else.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(String, String)]) -> ExitCode {
+    let flags = match Flags::read(arguments, environment) {
+        Ok(flags) => flags,
+        Err(refused) => {
+            // Nobody is left to tell when even standard error is closed.
+            refused.print().ok();
+            return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
+        }
+    };
+    let variable =
+        |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    logging::start(LogChoice::from(&flags), variable("RUST_LOG"));
+    match run(&flags, variable("NOTIFY_SOCKET")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: &Flags, notify: Option<&str>) -> Result<(), Error> {
+    let options = Options::new(flags)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?options, "starting");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let ended = runtime.block_on(daemon::run(&options, notify));
+    // A store's blocking read must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}

@@ -1,0 +1,232 @@
+//! The settling loop: one plain thread that compares the state that should be with the state that is, and mends the difference.
+//!
+//! It settles on a new snapshot, when the kernel reports a change that may be ours, and at a slow audit. It never adds
+//! up events: each pass reads the kernel anew.
+
+mod kernel_state;
+mod notifications;
+mod pace;
+mod problems;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use ipnetwork::IpNetwork;
+use kernel::Rtnl;
+use overlay::{Change, Desired, NetworkConfig, Snapshot, Subnets};
+use tokio::sync::watch;
+
+use crate::rules::Rules;
+use crate::uplink;
+
+pub use notifications::Ears;
+use pace::Pace;
+use problems::Problems;
+
+/// What the loop is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A complete snapshot of the store, and whether routes of leases that it lacks may go.
+    Snapshot(Arc<Snapshot>, Removals),
+    /// Something changed in the kernel that may concern us.
+    Kernel,
+}
+
+/// Whether routes may be removed. A store that lost its data says that everybody left: until the nodes have put their
+/// leases back, what is in the kernel is worth more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removals {
+    /// Yes.
+    Allowed,
+    /// Not before that moment.
+    HeldUntil(Instant),
+    /// Not until a later snapshot says so.
+    Held,
+}
+
+/// What the last pass found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the peers of a complete snapshot were programmed.
+    pub settled: bool,
+    /// Routes to peers that should be there.
+    pub routes: usize,
+    /// What could not be put right.
+    pub problems: Vec<String>,
+}
+
+/// What the loop works on, fixed for the daemon's life.
+#[derive(Debug)]
+pub struct Assignment {
+    /// The network.
+    pub config: NetworkConfig,
+    /// This node's subnets.
+    pub own: Subnets,
+    /// Routes outside these networks are none of our business, even with our mark: another daemon may serve another
+    /// network on this node.
+    pub scope: Vec<IpNetwork>,
+    /// The uplink's name at the start.
+    pub uplink: String,
+    /// The addresses that peers use.
+    pub published: Vec<IpAddr>,
+}
+
+/// Why a pass could not be made.
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error("uplink {0} is gone, down or without its address: routes wait until it is back")]
+    NoUplink(String),
+    #[error("the kernel's state cannot be read or written: {0}")]
+    Kernel(#[from] kernel::Error),
+}
+
+/// The loop's own state.
+pub struct Settler {
+    assignment: Assignment,
+    rtnl: Rtnl,
+    rules: Rules,
+    snapshot: Option<Arc<Snapshot>>,
+    removals: Removals,
+    problems: Problems,
+    reports: watch::Sender<Report>,
+    at: UplinkIndex,
+}
+
+/// The interface index of the uplink at the last pass, which the thread that listens to the kernel looks at.
+pub type UplinkIndex = Arc<AtomicU32>;
+
+impl Settler {
+    /// Opens its sockets in the namespace of the calling thread.
+    pub fn new(
+        assignment: Assignment,
+        rules: Rules,
+        reports: watch::Sender<Report>,
+    ) -> Result<Self, kernel::Error> {
+        let rtnl = Rtnl::open()?;
+        let (removals, problems) = (Removals::Allowed, Problems::default());
+        let at = UplinkIndex::default();
+        Ok(Settler { assignment, rtnl, rules, snapshot: None, removals, problems, reports, at })
+    }
+
+    /// What to listen to on the loop's behalf.
+    pub fn ears(&self) -> Ears {
+        Ears::new(&self.assignment, self.at.clone())
+    }
+
+    /// Runs until nobody can tell it anything any more. Nothing is undone then.
+    pub fn run(mut self, inputs: &Receiver<Input>) {
+        let mut pace = Pace::new(Instant::now());
+        loop {
+            match inputs.recv_timeout(pace.until_next(Instant::now())) {
+                Ok(Input::Snapshot(snapshot, removals)) => {
+                    self.snapshot = Some(snapshot);
+                    self.removals = removals;
+                    pace.woken(Instant::now());
+                }
+                Ok(Input::Kernel) => pace.woken(Instant::now()),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.pass(&mut pace),
+            }
+        }
+    }
+
+    fn pass(&mut self, pace: &mut Pace) {
+        let began = Instant::now();
+        let mut failed = Vec::new();
+        if let Err(error) = self.rules.ensure() {
+            failed.push(format!("the nftables rules cannot be put in place: {error}"));
+        }
+        let settled = match self.snapshot.clone().map(|snapshot| self.settle(&snapshot, &mut failed)) {
+            Some(Ok(desired)) => Some(desired),
+            Some(Err(error)) => {
+                failed.push(error.to_string());
+                None
+            }
+            None => None,
+        };
+        match failed.as_slice() {
+            [] => pace.done(began, Instant::now()),
+            [..] => pace.failed(began, Instant::now()),
+        }
+        if let Removals::HeldUntil(moment) = self.removals {
+            pace.not_after(moment.max(Instant::now()));
+        }
+        self.report(settled, failed);
+    }
+
+    /// Brings the routes to what the snapshot says. `failed` gets what the kernel refused.
+    fn settle(&mut self, snapshot: &Snapshot, failed: &mut Vec<String>) -> Result<Desired, PassError> {
+        let Assignment { config, own, scope, uplink, published } = &self.assignment;
+        let found = uplink::find(&mut self.rtnl, uplink, published)?;
+        let uplink = found.ok_or_else(|| PassError::NoUplink(uplink.clone()))?;
+        self.at.store(uplink.index, Ordering::Relaxed);
+        let mut desired = overlay::desired(config, snapshot, own, &uplink);
+        let actual = kernel_state::read(&mut self.rtnl, scope)?;
+        let mut changes = overlay::diff(&desired, &actual);
+        if self.removals_are_held() {
+            changes.retain(|change| !is_removal(change, &desired));
+        }
+        log(&changes);
+        let refused = kernel_state::write(&mut self.rtnl, &changes)?;
+        failed.extend(refused.iter().map(ToString::to_string));
+        desired.problems.extend(overlay::conflicts(&desired, &actual));
+        Ok(desired)
+    }
+
+    /// A moment that has passed is forgotten, so that it is not waited for again.
+    fn removals_are_held(&mut self) -> bool {
+        if let Removals::HeldUntil(moment) = self.removals
+            && moment <= Instant::now()
+        {
+            self.removals = Removals::Allowed;
+        }
+        self.removals != Removals::Allowed
+    }
+
+    fn report(&mut self, settled: Option<Desired>, failed: Vec<String>) {
+        let found = settled.iter().flat_map(|desired| &desired.problems).map(ToString::to_string);
+        self.problems.update(found.chain(failed));
+        let problems = self.problems.texts();
+        self.reports.send_if_modified(|report| {
+            let before = report.clone();
+            if let Some(desired) = settled {
+                report.settled = true;
+                report.routes = desired.routes.len();
+            }
+            report.problems = problems;
+            *report != before
+        });
+    }
+}
+
+fn is_removal(change: &Change, desired: &Desired) -> bool {
+    match change {
+        Change::DeleteRoute(route) => !desired.routes.contains_key(&route.destination),
+        // It may carry a route that stays.
+        Change::DeleteNexthop { .. } => true,
+        Change::AddNexthop { .. } | Change::PutRoute { .. } => false,
+    }
+}
+
+/// More lines than this for one pass help nobody.
+const LINES: usize = 20;
+
+fn log(changes: &[Change]) {
+    let routes = changes.iter().filter(|c| matches!(c, Change::PutRoute { .. } | Change::DeleteRoute(_)));
+    for change in routes.clone().take(LINES) {
+        match change {
+            Change::PutRoute { destination, hop, .. } => {
+                tracing::info!(%destination, gateway = %hop.gateway, interface = hop.oif, "route set");
+            }
+            Change::DeleteRoute(route) => tracing::info!(destination = %route.destination, "route deleted"),
+            Change::AddNexthop { .. } | Change::DeleteNexthop { .. } => {}
+        }
+    }
+    let more = routes.count().saturating_sub(LINES);
+    if more > 0 {
+        tracing::info!(more, "further routes set or deleted");
+    }
+}

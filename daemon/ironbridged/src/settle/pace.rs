@@ -1,0 +1,96 @@
+//! When the next pass is due: soon after something happened, not at every single event of a burst, and now and then anyway.
+
+use std::time::{Duration, Instant};
+
+/// How long to wait for more of the same after the first event.
+const GATHER: Duration = Duration::from_millis(3);
+/// The pause after a pass, in lengths of that pass: a storm of events costs at most a fifth of a processor.
+const BREATHS: u32 = 4;
+/// How often everything is compared although nothing was reported.
+const AUDIT: Duration = Duration::from_secs(30);
+/// The first and the longest pause after a pass that failed in part.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// The moment of the next pass.
+#[derive(Debug)]
+pub struct Pace {
+    next: Instant,
+    not_before: Instant,
+    retry: Duration,
+}
+
+impl Pace {
+    /// The first pass is due at once.
+    pub fn new(now: Instant) -> Self {
+        Pace { next: now, not_before: now, retry: RETRY.0 }
+    }
+
+    /// How long until the next pass.
+    pub fn until_next(&self, now: Instant) -> Duration {
+        self.next.saturating_duration_since(now)
+    }
+
+    /// Something happened.
+    pub fn woken(&mut self, now: Instant) {
+        self.next = self.next.min((now + GATHER).max(self.not_before));
+    }
+
+    /// A pass is over that began at `began`, and everything is as it should be.
+    pub fn done(&mut self, began: Instant, now: Instant) {
+        self.retry = RETRY.0;
+        self.not_before = now + (now - began) * BREATHS;
+        self.next = now + AUDIT;
+    }
+
+    /// A pass is over that began at `began`, and something failed that may succeed later.
+    pub fn failed(&mut self, began: Instant, now: Instant) {
+        self.not_before = now + (now - began) * BREATHS;
+        self.next = (now + self.retry).max(self.not_before);
+        self.retry = (self.retry * 2).min(RETRY.1);
+    }
+
+    /// A pass is due at that moment at the latest.
+    pub fn not_after(&mut self, moment: Instant) {
+        self.next = self.next.min(moment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_events_makes_one_pass_and_a_lone_event_does_not_wait() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.done(start, start);
+        let later = start + Duration::from_secs(5);
+        pace.woken(later);
+        pace.woken(later + Duration::from_millis(2));
+        assert_eq!(pace.until_next(later), GATHER);
+    }
+
+    #[test]
+    fn a_storm_of_events_after_a_long_pass_waits_longer() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let end = start + Duration::from_millis(20);
+        pace.done(start, end);
+        pace.woken(end);
+        assert_eq!(pace.until_next(end), Duration::from_millis(80));
+    }
+
+    #[test]
+    fn failures_are_retried_ever_more_rarely_and_an_event_ends_the_pause() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        for want in [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
+            pace.failed(start, start);
+            assert_eq!(pace.until_next(start).as_millis(), want);
+        }
+        pace.woken(start + Duration::from_secs(1));
+        assert!(pace.until_next(start) < Duration::from_millis(1100));
+        pace.done(start, start);
+        assert_eq!(pace.until_next(start), AUDIT);
+    }
+}

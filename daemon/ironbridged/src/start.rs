@@ -1,0 +1,123 @@
+//! The steps before the data path: waiting for the configuration, choosing the uplink, getting the lease.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use kernel::Rtnl;
+use overlay::{LeaseAttributes, NetworkConfig, Node, Subnets};
+use tokio::sync::watch;
+
+use crate::health::Status;
+use crate::options::{Options, StoreChoice};
+use crate::store::{
+    Application, Backoff, EtcdStore, FileStore, Held, LEASE_TTL, LeaseStore, Store, StoreError, acquire,
+};
+use crate::uplink::{self, Chosen, UplinkError};
+
+/// The first and the longest pause between two attempts at the store.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// Opens the store; nothing is connected yet.
+pub fn store(choice: &StoreChoice) -> Store {
+    match choice {
+        StoreChoice::Etcd(options) => Store::Etcd(EtcdStore::new((**options).clone())),
+        StoreChoice::File(path) => Store::File(FileStore::new(path)),
+    }
+}
+
+/// Waits for the network configuration, for ever: its absence and an outage look alike on a node that boots before its cluster.
+pub async fn config(store: &mut Store, options: &Options, status: &watch::Sender<Status>) -> NetworkConfig {
+    let mut attempts = Attempts::new("the network configuration");
+    loop {
+        match store.config().await {
+            Ok(config) => return config,
+            Err(error) => attempts.failed(&error, hint(&error, options), status).await,
+        }
+    }
+}
+
+/// The command that puts a configuration where it is missing.
+fn hint(error: &StoreError, options: &Options) -> Option<String> {
+    match (error, &options.store) {
+        (StoreError::NoConfig { key }, StoreChoice::Etcd(etcd)) => Some(format!(
+            "ETCDCTL_API=3 etcdctl --endpoints={} put {key} '{{\"Network\":\"10.244.0.0/16\",\"Backend\":{{\"Type\":\"host-gw\"}}}}'",
+            etcd.endpoints.join(",")
+        )),
+        _ => None,
+    }
+}
+
+/// Chooses the uplink by what the kernel has now.
+pub fn uplink(options: &Options, config: &NetworkConfig) -> Result<Chosen, UplinkError> {
+    let node = uplink::observe(&mut Rtnl::open()?, &options.uplink)?;
+    let chosen = uplink::choose(&node, &options.uplink, config)?;
+    let (v4, v6) = (chosen.v4.map(|ip| ip.to_string()), chosen.v6.map(|ip| ip.to_string()));
+    tracing::info!(uplink = chosen.uplink.name, v4, v6, mtu = chosen.uplink.mtu, "uplink chosen");
+    Ok(chosen)
+}
+
+/// Gets the lease, for ever: a full network and a contested address are mended by people, and then it goes on by itself.
+pub async fn lease(
+    store: &mut Store,
+    (node, config): (&Node, &NetworkConfig),
+    status: &watch::Sender<Status>,
+) -> Held {
+    let attributes = LeaseAttributes {
+        public_ip: node.public_ip,
+        public_ipv6: node.public_ipv6,
+        backend_type: config.backend.type_name().to_owned(),
+        backend_data: None,
+        backend_v6_data: None,
+        node: node.name.clone(),
+    };
+    let application = Application { config, node, attributes: &attributes, ttl: LEASE_TTL };
+    let mut attempts = Attempts::new("a lease");
+    loop {
+        match acquire(store, &application).await {
+            Ok(held) => {
+                tracing::info!(subnets = %held.lease.subnets, reserved = held.lease.reserved, "lease acquired");
+                return held;
+            }
+            Err(error) => attempts.failed(&error, None, status).await,
+        }
+    }
+}
+
+/// Who this node is to the store.
+pub fn identity(options: &Options, chosen: &Chosen, previous: Subnets) -> Node {
+    Node {
+        public_ip: chosen.v4.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        public_ipv6: chosen.v6,
+        name: options.node_name.clone(),
+        previous: Some(previous).filter(|subnets| subnets.iter().next().is_some()),
+    }
+}
+
+/// Failures on the way to one thing: each new cause is logged, a lasting one now and then.
+struct Attempts {
+    what: &'static str,
+    pause: Backoff,
+    last: Option<String>,
+    repeated: u32,
+}
+
+/// After how many repetitions a lasting failure is logged again; at the longest pause, about once a minute.
+const REMIND: u32 = 6;
+
+impl Attempts {
+    fn new(what: &'static str) -> Self {
+        Attempts { what, pause: Backoff::new(PAUSE.0, PAUSE.1), last: None, repeated: 0 }
+    }
+
+    async fn failed(&mut self, error: &StoreError, hint: Option<String>, status: &watch::Sender<Status>) {
+        let text = error.to_string();
+        let is_news = self.last.as_ref() != Some(&text);
+        self.repeated = if is_news { 0 } else { self.repeated + 1 };
+        if self.repeated.is_multiple_of(REMIND) {
+            tracing::warn!(error = text, hint, "waiting for {}", self.what);
+        }
+        status.send_replace(Status::waiting(format!("waiting for {}: {text}", self.what)));
+        self.last = Some(text);
+        tokio::time::sleep(self.pause.pause()).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! Leases in files on this machine: the embedded default for one machine, for the demo, and for a small fixed cluster.
+//!
+//! `file:PATH` is one of two things.
+//!
+//! **A directory** (made when absent), with the same lease semantics as etcd:
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `config` | the network configuration, as at etcd's `<prefix>/config` |
+//! | `subnets/<key>` | one lease's value, the bytes that etcd would hold; its modification time is its revision |
+//! | `expiry/<key>` | when that lease ends, in seconds since 1970; a lease without this file is a reservation |
+//! | `lock` | nothing: whoever reads or writes the others holds `flock(2)` on it |
+//!
+//! An administrator makes a reservation by writing the file under `subnets`, and turns a lease into one by removing its
+//! file under `expiry`. Ended leases are removed by whoever reads next. All nodes need the same clock, which they have:
+//! this store is for nodes on one machine.
+//!
+//! **A JSON file**, `{"config":{…},"leases":{"10.5.1.0-24":{"PublicIP":"192.0.2.1","BackendType":"host-gw"}}}`, with
+//! leases that are fixed: each node takes the one with its public address, and none is ever written. The file may
+//! be changed at any time, best by renaming a new one into place; one that does not parse changes nothing.
+
+mod clock;
+mod directory;
+mod fixed;
+mod lease;
+mod lock;
+mod notice;
+mod watch;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use overlay::{Lease, LeaseAttributes, NetworkConfig, Snapshot, Subnets};
+use tokio::sync::watch as channel;
+
+pub use clock::Clock;
+
+use self::lock::Root;
+use super::{ConfigKey, Held, LeaseStore, StoreError, View};
+
+/// Leases in a directory or a JSON file.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    place: Place,
+    clock: Clock,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Directory(Root),
+    Fixed(PathBuf),
+}
+
+/// A full read.
+struct Reading {
+    snapshot: Snapshot,
+    config: ConfigKey,
+    /// When the next lease ends.
+    next_end: Option<SystemTime>,
+}
+
+impl FileStore {
+    /// The store at a path: a JSON file if that is what is there or what the name says, else a directory, which the
+    /// first use makes if it is absent.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        FileStore::with_clock(path, Clock::system())
+    }
+
+    /// The same with a clock of one's own.
+    #[must_use]
+    pub fn with_clock(path: &Path, clock: Clock) -> Self {
+        let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+        let place = if path.is_file() || (is_json && !path.is_dir()) {
+            Place::Fixed(path.to_owned())
+        } else {
+            Place::Directory(Root::new(path))
+        };
+        FileStore { place, clock }
+    }
+
+    async fn read(&self) -> Result<Reading, StoreError> {
+        match &self.place {
+            Place::Fixed(path) => fixed::read(path, self.clock.now()).await,
+            Place::Directory(root) => {
+                let now = self.clock.now();
+                root.locked(move |locked| locked.read_all(now)).await
+            }
+        }
+    }
+}
+
+impl LeaseStore for FileStore {
+    async fn config(&mut self) -> Result<NetworkConfig, StoreError> {
+        let (text, key) = match &self.place {
+            Place::Fixed(path) => (fixed::config(path).await?, format!("\"config\" in {}", path.display())),
+            Place::Directory(root) => {
+                let text = root.locked(directory::Locked::config).await?;
+                (text, root.path().join(directory::CONFIG).display().to_string())
+            }
+        };
+        match text {
+            None => Err(StoreError::NoConfig { key }),
+            Some(text) => NetworkConfig::parse(&text).map_err(|source| StoreError::BadConfig { key, source }),
+        }
+    }
+
+    async fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        Ok(self.read().await?.snapshot)
+    }
+
+    async fn create(
+        &mut self,
+        subnets: &Subnets,
+        attributes: &LeaseAttributes,
+        ttl: Duration,
+    ) -> Result<Held, StoreError> {
+        match &self.place {
+            Place::Fixed(path) => Err(StoreError::Fixed { path: path.clone(), subnets: *subnets }),
+            Place::Directory(root) => {
+                let wish = lease::Wish::new(subnets, attributes, ttl);
+                let now = self.clock.now();
+                root.locked(move |locked| wish.create(locked, now)).await
+            }
+        }
+    }
+
+    async fn retake(
+        &mut self,
+        lease: &Lease,
+        attributes: &LeaseAttributes,
+        ttl: Duration,
+    ) -> Result<Held, StoreError> {
+        let now = self.clock.now();
+        match &self.place {
+            Place::Fixed(path) => fixed::retake(path, lease, ttl).await,
+            Place::Directory(root) => {
+                let wish = lease::Wish::new(&lease.subnets, attributes, ttl);
+                let revision = lease.revision;
+                root.locked(move |locked| wish.retake(locked, revision, now)).await
+            }
+        }
+    }
+
+    async fn renew(&mut self, held: &Held) -> Result<Held, StoreError> {
+        let now = self.clock.now();
+        match &self.place {
+            Place::Fixed(path) => fixed::renew(path, held).await,
+            Place::Directory(root) => {
+                let held = held.clone();
+                root.locked(move |locked| lease::renew(locked, &held, now)).await
+            }
+        }
+    }
+
+    async fn delete(&mut self, lease: &Lease) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        match &self.place {
+            Place::Fixed(path) => Err(StoreError::Fixed { path: path.clone(), subnets: lease.subnets }),
+            Place::Directory(root) => {
+                let lease = lease.clone();
+                root.locked(move |locked| lease::delete(locked, &lease, now)).await
+            }
+        }
+    }
+
+    fn watch(&self, views: channel::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
+        watch::run(self.clone(), views)
+    }
+}

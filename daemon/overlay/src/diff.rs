@@ -1,0 +1,225 @@
+//! The difference between the routes that should be and those that are, as changes in the order in which the kernel accepts them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnetwork::IpNetwork;
+
+use crate::ROUTE_PROTOCOL;
+use crate::desired::Desired;
+use crate::problem::Problem;
+use crate::route::{Actual, Hop, Route};
+
+/// `RTPROT_BOOT`: what flanneld's routes and those of `ip route add` carry.
+const PROTOCOL_BOOT: u8 = 3;
+
+/// With more distinct gateways than this, new routes go through nexthop objects: the kernel inserts a route with its own
+/// gateway in time proportional to the gateways already on the link (13 µs at 1,000, 123 µs at 10,000; objects stay at 5).
+const OBJECTS_ABOVE: usize = 100;
+
+/// Where our nexthop ids begin ("I" in the highest byte), away from the small numbers that people and FRR pick.
+const FIRST_ID: u32 = 0x4900_0000;
+
+/// One message to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Make a nexthop object.
+    AddNexthop {
+        /// A free id.
+        id: u32,
+        /// Where it leads.
+        hop: Hop,
+    },
+    /// Add a route, or replace in place (`NLM_F_REPLACE`) what is there with the same destination: no packet meets a gap.
+    PutRoute {
+        /// What it leads to.
+        destination: IpNetwork,
+        /// Its next hop.
+        hop: Hop,
+        /// The nexthop object with that hop, when it goes through one.
+        nexthop: Option<u32>,
+    },
+    /// Delete a route of ours.
+    DeleteRoute(Route),
+    /// Delete a nexthop object of ours that no route uses any more.
+    DeleteNexthop {
+        /// Its id.
+        id: u32,
+    },
+}
+
+/// The changes that turn `actual` into `desired`. Only routes and objects with our protocol number are touched, and
+/// routes of flanneld that already are what we want, which become ours.
+#[must_use]
+pub fn diff(desired: &Desired, actual: &Actual) -> Vec<Change> {
+    let table = Table::of(actual);
+    let mut verdict = Verdict::default();
+    for (destination, hop) in &desired.routes {
+        verdict.judge_wanted(*destination, *hop, table.at(destination));
+    }
+    let unwanted = table.ours.iter().filter(|(destination, _)| !desired.routes.contains_key(destination));
+    verdict.deletes.extend(unwanted.flat_map(|(_, routes)| routes.iter().map(|r| (*r).clone())));
+    let mut objects = Objects::of(desired, actual);
+    objects.used.extend(verdict.kept.iter().copied());
+    let puts: Vec<Change> = verdict
+        .puts
+        .iter()
+        .map(|(destination, hop)| Change::PutRoute {
+            destination: *destination,
+            hop: *hop,
+            nexthop: objects.through(*hop),
+        })
+        .collect();
+    let orphans = objects.orphans(actual);
+    let adds = objects.made.into_iter().map(|(id, hop)| Change::AddNexthop { id, hop });
+    adds.chain(puts)
+        .chain(verdict.deletes.into_iter().map(Change::DeleteRoute))
+        .chain(orphans.into_iter().map(|id| Change::DeleteNexthop { id }))
+        .collect()
+}
+
+/// The routes of others that stand where ours should be: reported, never fought over.
+#[must_use]
+pub fn conflicts(desired: &Desired, actual: &Actual) -> Vec<Problem> {
+    let foreign = actual.routes.iter().filter(|route| !route.is_ours());
+    foreign
+        .filter_map(|route| {
+            let hop = desired.routes.get(&route.destination)?;
+            let found = || description(route);
+            (!is_adoptable(route, *hop)).then(|| Problem::ForeignRoute {
+                destination: route.destination,
+                wanted: hop.gateway,
+                found: found(),
+            })
+        })
+        .collect()
+}
+
+/// The kernel's routes by destination, ours and others' apart, each in the kernel's order.
+struct Table<'a> {
+    ours: BTreeMap<IpNetwork, Vec<&'a Route>>,
+    foreign: BTreeMap<IpNetwork, Vec<&'a Route>>,
+}
+
+/// The routes for one destination.
+#[derive(Clone, Copy)]
+struct Here<'a> {
+    ours: &'a [&'a Route],
+    foreign: &'a [&'a Route],
+}
+
+impl<'a> Table<'a> {
+    fn of(actual: &'a Actual) -> Self {
+        let mut table = Table { ours: BTreeMap::new(), foreign: BTreeMap::new() };
+        for route in &actual.routes {
+            let side = if route.is_ours() { &mut table.ours } else { &mut table.foreign };
+            side.entry(route.destination).or_default().push(route);
+        }
+        table
+    }
+
+    fn at(&self, destination: &IpNetwork) -> Here<'_> {
+        Here {
+            ours: self.ours.get(destination).map_or(&[], Vec::as_slice),
+            foreign: self.foreign.get(destination).map_or(&[], Vec::as_slice),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Verdict {
+    /// Nexthop ids of routes that stay.
+    kept: Vec<u32>,
+    puts: Vec<(IpNetwork, Hop)>,
+    deletes: Vec<Route>,
+}
+
+impl Verdict {
+    fn judge_wanted(&mut self, destination: IpNetwork, hop: Hop, here: Here) {
+        let right = here.ours.iter().position(|r| r.has_usual_metric() && r.hop() == Some(hop));
+        let blocked = here.foreign.iter().any(|route| !is_adoptable(route, hop));
+        let spared = match right {
+            Some(at) => {
+                self.kept.extend(here.ours.get(at).and_then(|route| route.nexthop));
+                Some(at)
+            }
+            None if blocked => None,
+            None => {
+                self.puts.push((destination, hop));
+                // The put takes the place of the first route with the usual metric: that one is not deleted, there is no gap.
+                here.ours.iter().position(|route| route.has_usual_metric())
+            }
+        };
+        let surplus = here.ours.iter().enumerate().filter(|(at, _)| Some(*at) != spared);
+        self.deletes.extend(surplus.map(|(_, route)| (*route).clone()));
+    }
+}
+
+/// Hands out nexthop objects: one that exists already, or a new one under a free id.
+struct Objects {
+    by_hop: BTreeMap<Hop, u32>,
+    ids: BTreeSet<u32>,
+    next: u32,
+    made: Vec<(u32, Hop)>,
+    used: BTreeSet<u32>,
+    wanted: bool,
+}
+
+impl Objects {
+    fn of(desired: &Desired, actual: &Actual) -> Self {
+        let hops: BTreeSet<&Hop> = desired.routes.values().collect();
+        let ours = actual.nexthops.iter().filter(|object| object.protocol == ROUTE_PROTOCOL);
+        Objects {
+            by_hop: ours.filter_map(|object| Some((object.hop?, object.id))).collect(),
+            ids: actual.nexthops.iter().map(|object| object.id).collect(),
+            next: FIRST_ID,
+            made: Vec::new(),
+            used: BTreeSet::new(),
+            wanted: hops.len() > OBJECTS_ABOVE,
+        }
+    }
+
+    fn through(&mut self, hop: Hop) -> Option<u32> {
+        if !self.wanted {
+            return None;
+        }
+        let id = match self.by_hop.get(&hop) {
+            Some(id) => *id,
+            None => self.make(hop),
+        };
+        self.used.insert(id);
+        Some(id)
+    }
+
+    fn make(&mut self, hop: Hop) -> u32 {
+        while self.ids.contains(&self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
+        let id = self.next;
+        self.ids.insert(id);
+        self.by_hop.insert(hop, id);
+        self.made.push((id, hop));
+        id
+    }
+
+    fn orphans(&self, actual: &Actual) -> Vec<u32> {
+        let ours = actual.nexthops.iter().filter(|object| object.protocol == ROUTE_PROTOCOL);
+        ours.map(|object| object.id).filter(|id| !self.used.contains(id)).collect()
+    }
+}
+
+/// flanneld's own route for the same peer: equal but for its maker, so it may be replaced in place.
+fn is_adoptable(route: &Route, hop: Hop) -> bool {
+    route.protocol == PROTOCOL_BOOT
+        && route.has_usual_metric()
+        && route.nexthop.is_none()
+        && route.hop() == Some(hop)
+}
+
+fn description(route: &Route) -> String {
+    let via = route.gateway.map_or_else(|| "connected".to_owned(), |gateway| format!("via {gateway}"));
+    let link = route.oif.map_or_else(String::new, |oif| format!(", interface {oif}"));
+    format!("{via}{link}, protocol {}, metric {}", route.protocol, route.metric)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,32 @@
+//! The daemon's mind: network configuration, leases, the state that the kernel should be in, and the difference to the one it is in.
+//!
+//! Nothing here reads a clock, opens a socket or touches a file: time and chance are parameters, so every decision of
+//! the daemon can be tested with two values and an assertion.
+
+mod acquire;
+mod config;
+mod desired;
+mod diff;
+mod folded;
+mod host_gw;
+mod lease;
+mod problem;
+mod range;
+mod route;
+mod subnet_env;
+mod uplink;
+
+pub use acquire::{AcquireError, Claim, Node, claim};
+pub use config::{BackendConfig, ConfigError, FamilyConfig, NetworkConfig};
+pub use desired::{Desired, desired};
+pub use diff::{Change, conflicts, diff};
+pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError};
+pub use problem::Problem;
+pub use route::{Actual, Hop, Nexthop, Route};
+pub use subnet_env::{Masquerade, Previous, SubnetEnv};
+pub use uplink::Uplink;
+
+/// The mark on every route and nexthop object that the daemon makes: `RTA_PROTOCOL`/`nh_protocol` 73, an ASCII "I".
+///
+/// `rtnetlink(7)` leaves numbers above `RTPROT_STATIC` (4) to routing daemons; 73 has no entry in iproute2's `rt_protos`.
+pub const ROUTE_PROTOCOL: u8 = 73;

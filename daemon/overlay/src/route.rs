@@ -1,0 +1,73 @@
+//! Routes and nexthop objects as the kernel shows them, and the part of them that is decided here.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use crate::ROUTE_PROTOCOL;
+
+/// Where packets for a peer's subnet go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hop {
+    /// The peer's address.
+    pub gateway: IpAddr,
+    /// The interface index of the uplink.
+    pub oif: u32,
+}
+
+/// One unicast route of the main table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// What it leads to.
+    pub destination: IpNetwork,
+    /// Its next hop; `None` for a connected route.
+    pub gateway: Option<IpAddr>,
+    /// Its output interface.
+    pub oif: Option<u32>,
+    /// Its metric: 0 for IPv4 and 1024 for IPv6 unless somebody asked for another.
+    pub metric: u32,
+    /// The nexthop object that it uses.
+    pub nexthop: Option<u32>,
+    /// Who made it (`RTPROT_*`).
+    pub protocol: u8,
+}
+
+/// One nexthop object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nexthop {
+    /// Its id.
+    pub id: u32,
+    /// Where it leads; `None` for a group, a blackhole or one without gateway.
+    pub hop: Option<Hop>,
+    /// Who made it (`RTPROT_*`).
+    pub protocol: u8,
+}
+
+/// What the kernel has, whoever made it: ours and others are told apart here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// The unicast routes of the main table.
+    pub routes: Vec<Route>,
+    /// All nexthop objects.
+    pub nexthops: Vec<Nexthop>,
+}
+
+impl Route {
+    /// Whether the daemon made it.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.protocol == ROUTE_PROTOCOL
+    }
+
+    /// Its next hop, when it has a gateway and an interface.
+    #[must_use]
+    pub fn hop(&self) -> Option<Hop> {
+        self.gateway.zip(self.oif).map(|(gateway, oif)| Hop { gateway, oif })
+    }
+
+    /// Whether it has the metric that a route gets when none is asked for (`IP6_RT_PRIO_USER` for IPv6).
+    #[must_use]
+    pub fn has_usual_metric(&self) -> bool {
+        self.metric == if self.destination.is_ipv4() { 0 } else { 1024 }
+    }
+}

@@ -1,0 +1,133 @@
+//! Numbers of the kernel's rtnetlink interface, each group from the header that its comment names.
+
+/// `linux/rtnetlink.h`: message types.
+pub(crate) mod rtm {
+    pub(crate) const NEWLINK: u16 = 16;
+    pub(crate) const DELLINK: u16 = 17;
+    pub(crate) const GETLINK: u16 = 18;
+    pub(crate) const NEWADDR: u16 = 20;
+    pub(crate) const DELADDR: u16 = 21;
+    pub(crate) const GETADDR: u16 = 22;
+    pub(crate) const NEWROUTE: u16 = 24;
+    pub(crate) const DELROUTE: u16 = 25;
+    pub(crate) const GETROUTE: u16 = 26;
+    pub(crate) const NEWNEIGH: u16 = 28;
+    pub(crate) const DELNEIGH: u16 = 29;
+    pub(crate) const GETNEIGH: u16 = 30;
+    pub(crate) const NEWNEXTHOP: u16 = 104;
+    pub(crate) const DELNEXTHOP: u16 = 105;
+    pub(crate) const GETNEXTHOP: u16 = 106;
+}
+
+/// `linux/netlink.h`: message flags. The modifiers of a get and of a new request share bits.
+pub(crate) mod nlm {
+    pub(crate) const REQUEST: u16 = 0x1;
+    pub(crate) const ACK: u16 = 0x4;
+    pub(crate) const DUMP_INTR: u16 = 0x10;
+    pub(crate) const DUMP: u16 = 0x300;
+    pub(crate) const REPLACE: u16 = 0x100;
+    pub(crate) const EXCL: u16 = 0x200;
+    pub(crate) const CREATE: u16 = 0x400;
+    pub(crate) const APPEND: u16 = 0x800;
+    /// On an error: only the header of the request is echoed.
+    pub(crate) const CAPPED: u16 = 0x100;
+    /// On an error: extended-acknowledgement attributes follow.
+    pub(crate) const ACK_TLVS: u16 = 0x200;
+}
+
+/// `linux/if_link.h`: attributes of a link.
+pub(crate) mod ifla {
+    pub(crate) const ADDRESS: u16 = 1;
+    pub(crate) const IFNAME: u16 = 3;
+    pub(crate) const MTU: u16 = 4;
+    pub(crate) const LINK: u16 = 5;
+    pub(crate) const MASTER: u16 = 10;
+    pub(crate) const OPERSTATE: u16 = 16;
+    pub(crate) const LINKINFO: u16 = 18;
+    pub(crate) const IFALIAS: u16 = 20;
+    pub(crate) const NET_NS_FD: u16 = 28;
+    pub(crate) const EXT_MASK: u16 = 29;
+    pub(crate) const PROMISCUITY: u16 = 30;
+    pub(crate) const NUM_TX_QUEUES: u16 = 31;
+    pub(crate) const NUM_RX_QUEUES: u16 = 32;
+    pub(crate) const LINK_NETNSID: u16 = 37;
+    pub(crate) const ALT_IFNAME: u16 = 53;
+
+    pub(crate) const INFO_KIND: u16 = 1;
+    pub(crate) const INFO_DATA: u16 = 2;
+    pub(crate) const INFO_SLAVE_KIND: u16 = 4;
+    pub(crate) const INFO_SLAVE_DATA: u16 = 5;
+
+    /// `linux/veth.h`
+    pub(crate) const VETH_INFO_PEER: u16 = 1;
+
+    pub(crate) const BRPORT_STATE: u16 = 1;
+    pub(crate) const BRPORT_MODE: u16 = 4;
+    pub(crate) const BRPORT_ISOLATED: u16 = 33;
+
+    /// Value of `EXT_MASK`: `RTEXT_FILTER_SKIP_STATS`, leaves the counters of IPv6 (about 500 bytes) out of an answer.
+    pub(crate) const SKIP_STATS: u32 = 1 << 3;
+}
+
+/// `linux/if.h`: flags of a link.
+pub(crate) mod iff {
+    pub(crate) const UP: u32 = 0x1;
+    pub(crate) const PROMISC: u32 = 0x100;
+}
+
+/// `linux/if_addr.h`
+pub(crate) mod ifa {
+    pub(crate) const ADDRESS: u16 = 1;
+    pub(crate) const LOCAL: u16 = 2;
+    pub(crate) const BROADCAST: u16 = 4;
+    pub(crate) const FLAGS: u16 = 8;
+
+    pub(crate) const F_SECONDARY: u32 = 0x01;
+    pub(crate) const F_NODAD: u32 = 0x02;
+    pub(crate) const F_DADFAILED: u32 = 0x08;
+    pub(crate) const F_TENTATIVE: u32 = 0x40;
+    pub(crate) const F_PERMANENT: u32 = 0x80;
+}
+
+/// `linux/rtnetlink.h`: attributes and values of a route.
+pub(crate) mod rta {
+    pub(crate) const DST: u16 = 1;
+    pub(crate) const OIF: u16 = 4;
+    pub(crate) const GATEWAY: u16 = 5;
+    pub(crate) const PRIORITY: u16 = 6;
+    pub(crate) const PREFSRC: u16 = 7;
+    pub(crate) const METRICS: u16 = 8;
+    pub(crate) const MULTIPATH: u16 = 9;
+    pub(crate) const TABLE: u16 = 15;
+    pub(crate) const VIA: u16 = 18;
+    pub(crate) const NH_ID: u16 = 30;
+
+    pub(crate) const METRIC_MTU: u16 = 2;
+    pub(crate) const METRIC_ADVMSS: u16 = 8;
+
+    /// `RTNH_F_ONLINK`
+    pub(crate) const ONLINK: u32 = 4;
+}
+
+/// `linux/nexthop.h`
+pub(crate) mod nha {
+    pub(crate) const ID: u16 = 1;
+    pub(crate) const OIF: u16 = 5;
+    pub(crate) const GATEWAY: u16 = 6;
+}
+
+/// `linux/neighbour.h`
+pub(crate) mod nda {
+    pub(crate) const DST: u16 = 1;
+    pub(crate) const LLADDR: u16 = 2;
+    pub(crate) const IFINDEX: u16 = 8;
+    pub(crate) const MASTER: u16 = 9;
+}
+
+/// `linux/socket.h`: address families as the one byte that rtnetlink headers carry.
+pub(crate) mod af {
+    pub(crate) const UNSPEC: u8 = 0;
+    pub(crate) const INET: u8 = 2;
+    pub(crate) const BRIDGE: u8 = 7;
+    pub(crate) const INET6: u8 = 10;
+}

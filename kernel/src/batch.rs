@@ -1,0 +1,170 @@
+//! Many changes in few system calls.
+
+use crate::{
+    BridgePort, Dad, Error, Mac, Nexthop, Route, Rtnl, Veth, address, bridge, error::During, link, nexthop,
+    route, veth, wire::Message,
+};
+use ipnetwork::IpNetwork;
+
+/// Changes to be sent together, in the order in which they were put in. It is no transaction: the kernel works
+/// through all of them, whichever fail.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    rtnl: &'a mut Rtnl,
+    messages: Vec<Message>,
+    /// What each message does, for its error. Texts are made when something failed.
+    doing: Vec<Doing>,
+}
+
+/// Enough of a change to name it.
+#[derive(Debug)]
+enum Doing {
+    Veth(String),
+    Port(String),
+    Up(u32),
+    Mac(u32, Mac),
+    Address(u32, IpNetwork),
+    Route(&'static str, Box<Route>),
+    Nexthop(&'static str, Nexthop),
+    DeleteNexthop(u32),
+    DeleteLink(u32),
+}
+
+impl Rtnl {
+    /// Begins a batch.
+    pub fn batch(&mut self) -> Batch<'_> {
+        Batch { rtnl: self, messages: Vec::new(), doing: Vec::new() }
+    }
+}
+
+impl Batch<'_> {
+    /// As [`Rtnl::create_veth`].
+    pub fn create_veth(&mut self, veth: &Veth<'_>) -> &mut Self {
+        self.push(veth::message(veth), Doing::Veth(veth::doing(veth)))
+    }
+
+    /// As [`Rtnl::set_bridge_port`], for a link by name: one that is made in the same batch.
+    pub fn set_bridge_port_of(&mut self, name: &str, port: BridgePort) -> &mut Self {
+        self.push(bridge::port_message(0, Some(name), port), Doing::Port(name.to_owned()))
+    }
+
+    /// As [`Rtnl::set_link_up`].
+    pub fn set_link_up(&mut self, index: u32) -> &mut Self {
+        self.push(link::up_message(index), Doing::Up(index))
+    }
+
+    /// As [`Rtnl::set_link_mac`]; with the address that the link has already, as [`Rtnl::announce`].
+    pub fn set_link_mac(&mut self, index: u32, mac: Mac) -> &mut Self {
+        self.push(link::mac_message(index, mac), Doing::Mac(index, mac))
+    }
+
+    /// As [`Rtnl::delete_link`], but an absent link is an error.
+    pub fn delete_link(&mut self, index: u32) -> &mut Self {
+        self.push(link::delete_message(index), Doing::DeleteLink(index))
+    }
+
+    /// As [`Rtnl::add_address`].
+    pub fn add_address(&mut self, index: u32, network: IpNetwork, dad: Dad) -> &mut Self {
+        self.push(address::add_message(index, network, dad), Doing::Address(index, network))
+    }
+
+    /// As [`Rtnl::add_route`].
+    pub fn add_route(&mut self, route: &Route) -> &mut Self {
+        self.push_route("adding", route, route::add_message(route))
+    }
+
+    /// As [`Rtnl::append_route`].
+    pub fn append_route(&mut self, route: &Route) -> &mut Self {
+        self.push_route("appending", route, route::append_message(route))
+    }
+
+    /// As [`Rtnl::replace_route`].
+    pub fn replace_route(&mut self, route: &Route) -> &mut Self {
+        self.push_route("replacing", route, route::replace_message(route))
+    }
+
+    /// As [`Rtnl::delete_route`].
+    pub fn delete_route(&mut self, route: &Route) -> &mut Self {
+        self.push_route("deleting", route, route::delete_message(route))
+    }
+
+    /// As [`Rtnl::add_nexthop`].
+    pub fn add_nexthop(&mut self, nexthop: &Nexthop) -> &mut Self {
+        self.push(nexthop::add_message(nexthop), Doing::Nexthop("adding", *nexthop))
+    }
+
+    /// As [`Rtnl::replace_nexthop`].
+    pub fn replace_nexthop(&mut self, nexthop: &Nexthop) -> &mut Self {
+        self.push(nexthop::replace_message(nexthop), Doing::Nexthop("replacing", *nexthop))
+    }
+
+    /// As [`Rtnl::delete_nexthop`].
+    pub fn delete_nexthop(&mut self, id: u32) -> &mut Self {
+        self.push(nexthop::delete_message(id), Doing::DeleteNexthop(id))
+    }
+
+    /// How many changes are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Sends everything. The answer has position and error of each change that failed, in order. The batch is empty
+    /// afterwards.
+    ///
+    /// # Errors
+    /// Of the socket; it is then unknown which changes were made.
+    pub fn commit(&mut self) -> Result<Vec<(usize, Error)>, Error> {
+        let (mut messages, doing) = (std::mem::take(&mut self.messages), std::mem::take(&mut self.doing));
+        let failed = self
+            .rtnl
+            .channel
+            .batch(&mut messages)
+            .during(|| format!("sending {} changes to the kernel", messages.len()))?;
+        let name = |(at, cause)| {
+            let text = || doing.get(at).map(Doing::text).unwrap_or_default();
+            Err::<(), crate::Cause>(cause).during(text).err().map(|error| (at, error))
+        };
+        Ok(failed.into_iter().filter_map(name).collect())
+    }
+
+    /// Sends everything; the first error is the answer. Changes that succeeded stay.
+    pub fn commit_all(&mut self) -> Result<(), Error> {
+        match self.commit()?.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn push_route(&mut self, verb: &'static str, route: &Route, message: Message) -> &mut Self {
+        self.push(message, Doing::Route(verb, Box::new(route.clone())))
+    }
+
+    fn push(&mut self, message: Message, doing: Doing) -> &mut Self {
+        self.messages.push(message);
+        self.doing.push(doing);
+        self
+    }
+}
+
+impl Doing {
+    fn text(&self) -> String {
+        match self {
+            Self::Veth(text) => text.clone(),
+            Self::Port(name) => format!("setting the bridge port flags of link {name}"),
+            Self::Up(index) => format!("setting link {index} up"),
+            Self::Mac(index, mac) => format!("setting the MAC address of link {index} to {mac}"),
+            Self::Address(index, network) => format!("adding address {network} to link {index}"),
+            Self::Route(verb, route) => route::doing(verb, route),
+            Self::Nexthop(verb, nexthop) => nexthop::doing(verb, nexthop),
+            Self::DeleteNexthop(id) => format!("deleting nexthop {id}"),
+            Self::DeleteLink(index) => format!("deleting link {index}"),
+        }
+    }
+}

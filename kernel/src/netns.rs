@@ -1,0 +1,135 @@
+//! Network namespaces: opened by path, entered by a closure that cannot help coming back.
+
+use crate::{Error, error::During};
+use nix::{
+    libc,
+    sched::{CloneFlags, setns, unshare},
+    sys::{
+        stat::fstat,
+        statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs},
+    },
+};
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    panic,
+    path::{Path, PathBuf},
+    thread,
+};
+
+/// The namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
+/// Threads here make a few system calls and run short closures.
+const STACK: usize = 512 * 1024;
+
+/// An open network namespace. It lives at least as long as this value.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+    name: PathBuf,
+}
+
+impl Netns {
+    /// Opens the namespace at a path (a bind mount, or a `/proc/<pid>/ns/net`).
+    ///
+    /// # Errors
+    /// [`Error::NamespaceMissing`] if nothing is there, [`Error::NotANamespace`] if the file lies on another file
+    /// system than nsfs or proc.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).or_else(|e| match e.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => Err(Error::NamespaceMissing { path: path.to_owned() }),
+            _ => Err(e).during(|| format!("opening network namespace {}", path.display())),
+        })?;
+        let kind: FsType =
+            fstatfs(&file).during(|| format!("examining {}", path.display()))?.filesystem_type();
+        if kind != NSFS_MAGIC && kind != PROC_SUPER_MAGIC {
+            return Err(Error::NotANamespace { path: path.to_owned() });
+        }
+        Ok(Self { file, name: path.to_owned() })
+    }
+
+    /// The namespace of the calling thread.
+    pub fn current() -> Result<Self, Error> {
+        Self::open(Path::new(OWN))
+    }
+
+    /// A new namespace that has no name anywhere: it ends with the last thing that holds it.
+    pub fn new_nameless() -> Result<Self, Error> {
+        on_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET).during(|| "making a network namespace".into())?;
+            Self::current()
+        })?
+    }
+
+    /// Whether both are one and the same namespace.
+    pub fn is_same(&self, other: &Self) -> Result<bool, Error> {
+        Ok(self.identity()? == other.identity()?)
+    }
+
+    /// Runs `f` inside the namespace, on a thread that ends with it; the calling thread never leaves its own.
+    /// A panic of `f` goes on in the caller.
+    ///
+    /// # Errors
+    /// If no thread can be started, or the namespace cannot be entered (no rights; not a *network* namespace).
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        on_thread(|| {
+            setns(&self.file, CloneFlags::CLONE_NEWNET)
+                .during(|| format!("entering network namespace {}", self.name.display()))?;
+            Ok(f())
+        })?
+    }
+
+    /// Runs `f` inside the namespace on the calling thread, and comes back. For a short visit of a program with one
+    /// thread: a thread of its own ([`Netns::run`]) costs some 0.15 ms, mostly page faults. The way back is opened
+    /// before the visit begins and is taken however `f` ends.
+    ///
+    /// # Errors
+    /// If the namespace cannot be entered. A way back that fails ends the process: nothing that it would do from
+    /// then on would happen where it is meant to.
+    pub fn visit<T>(&self, f: impl FnOnce() -> T) -> Result<T, Error> {
+        let _home = Home(Self::current()?);
+        setns(&self.file, CloneFlags::CLONE_NEWNET)
+            .during(|| format!("entering network namespace {}", self.name.display()))?;
+        Ok(f())
+    }
+
+    /// A path that leads to it while this value and this process live; other processes may open it too.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
+    }
+
+    /// Device and inode, which no two living namespaces share.
+    fn identity(&self) -> Result<(u64, u64), Error> {
+        let stat = fstat(&self.file).during(|| format!("examining {}", self.name.display()))?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+}
+
+/// Where a visit came from, and returns to when this is dropped.
+struct Home(Netns);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if setns(&self.0.file, CloneFlags::CLONE_NEWNET).is_err() {
+            std::process::abort();
+        }
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Runs `f` on a thread of its own and waits for it.
+fn on_thread<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    thread::scope(|scope| {
+        let worker = thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, f)
+            .during(|| "starting a thread for a network namespace".into())?;
+        worker.join().map_err(|payload| panic::resume_unwind(payload))
+    })
+}

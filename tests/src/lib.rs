@@ -1,0 +1,7 @@
+//! What the black-box tests share: a node with a runtime, the networks they attach to, and reading results.
+//!
+//! The tests run built binaries; worlds, traffic and the snapshot oracle come from `netns-fixtures`.
+
+mod world;
+
+pub use world::{World, address, merged};
