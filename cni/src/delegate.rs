@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::call::{Call, Command};
+use crate::call::{Attachment, Call, Command};
 use crate::dispatch;
 use crate::error::Error;
 use crate::exec;
@@ -24,6 +24,8 @@ pub struct Delegate<'a> {
     place: Place,
     /// other configuration than the caller's own
     config: Option<Vec<u8>>,
+    /// other attachment than the caller's own
+    about: Option<Attachment>,
 }
 
 enum Place {
@@ -41,13 +43,20 @@ impl<'a> Delegate<'a> {
             Some(plugin) => Place::Here(*plugin),
             None => Place::File(file),
         };
-        Ok(Self { call, name: name.to_owned(), place, config: None })
+        Ok(Self { call, name: name.to_owned(), place, config: None, about: None })
     }
 
     /// The same delegate with another configuration; name, version and `prevResult` are read from it.
     #[must_use]
     pub fn with_stdin(self, config: Vec<u8>) -> Self {
         Self { config: Some(config), ..self }
+    }
+
+    /// The same delegate about another attachment, of which nothing but the identity is known: how a GC removes what
+    /// the delegate has of it.
+    #[must_use]
+    pub fn for_attachment(self, attachment: &Attachment) -> Self {
+        Self { about: Some(attachment.clone()), ..self }
     }
 
     /// ADD: the delegate's result in the newest layout, whatever version it was written in.
@@ -89,7 +98,11 @@ impl<'a> Delegate<'a> {
 
     /// The answer and the version to read or write it in.
     fn perform(&self, command: Command) -> Result<(Added, Version), Error> {
-        let env = self.call.env.with_command(command);
+        let env = match &self.about {
+            Some(attachment) => self.call.env.about(attachment),
+            None => self.call.env.clone(),
+        };
+        let env = env.with_command(command);
         let stdin = self.config.as_ref().unwrap_or(&self.call.stdin);
         let answer = match &self.place {
             Place::Here(plugin) => dispatch::in_process(&env, stdin.clone(), *plugin, self.call.registry),

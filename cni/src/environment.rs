@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
-use crate::call::Command;
+use crate::call::{Attachment, Command};
 use crate::refusal::Refusal;
 
 /// The variables that a plugin was started with; cheap to clone.
@@ -36,6 +36,20 @@ impl Env {
     /// The same environment with another `CNI_COMMAND`, as a delegate gets it.
     pub(crate) fn with_command(&self, command: Command) -> Self {
         Self { variables: Arc::clone(&self.variables), command: Some(command) }
+    }
+
+    /// The same environment about another attachment, without a sandbox and without arguments: what a DEL gets when
+    /// the runtime knows no more.
+    pub(crate) fn about(&self, attachment: &Attachment) -> Self {
+        let about = [
+            ("CNI_CONTAINERID", attachment.container_id.as_str()),
+            ("CNI_IFNAME", attachment.ifname.as_str()),
+            ("CNI_NETNS", ""),
+            ("CNI_ARGS", ""),
+        ];
+        let others = self.variables.iter().filter(|(key, _)| !about.iter().any(|(name, _)| key == name));
+        let told = about.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
+        Self { variables: others.cloned().chain(told).collect(), command: self.command }
     }
 
     /// Every variable, as an executed delegate inherits them.

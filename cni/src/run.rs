@@ -1,6 +1,8 @@
 //! The rim: the real environment, stdin, stdout, stderr, exit status and panics of a plugin process.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,9 +49,9 @@ fn write_stdout(text: &str) -> io::Result<()> {
     if text.is_empty() {
         return Ok(());
     }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    // In one system call, so that no reader ever finds half a document: Rust's own stdout would write up to the last
+    // newline first.
+    File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(text.as_bytes())
 }
 
 /// Release builds abort on a panic, so this is the only moment to answer (design decision 17). It ends the

@@ -80,12 +80,7 @@ impl Strace {
     /// Runs a plugin that is killed at the `nth` entry of a thread into the system call `name`.
     #[track_caller]
     pub fn kill_at(invocation: &Invocation, host: &impl Space, (name, nth): (&str, usize)) -> Answer {
-        let inject = format!("inject={name}:signal=SIGKILL:when={nth}");
-        let only = format!("trace={name}");
-        invocation
-            .clone()
-            .under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &only, "-e", &inject])
-            .run(host)
+        tampered(invocation, host, (name, &format!("signal=SIGKILL:when={nth}")))
     }
 
     /// Runs a plugin whose `nth` system call `name` of a thread fails with `errno`, such as `ENOBUFS`.
@@ -95,13 +90,27 @@ impl Strace {
         host: &impl Space,
         (name, nth, errno): (&str, usize, &str),
     ) -> Answer {
-        let inject = format!("inject={name}:error={errno}:when={nth}");
-        let only = format!("trace={name}");
-        invocation
-            .clone()
-            .under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &only, "-e", &inject])
-            .run(host)
+        tampered(invocation, host, (name, &format!("error={errno}:when={nth}")))
     }
+
+    /// Runs a plugin whose system calls `name` of a thread all fail from the `nth` on.
+    #[track_caller]
+    pub fn fail_from(
+        invocation: &Invocation,
+        host: &impl Space,
+        (name, nth, errno): (&str, usize, &str),
+    ) -> Answer {
+        tampered(invocation, host, (name, &format!("error={errno}:when={nth}+")))
+    }
+}
+
+#[track_caller]
+fn tampered(invocation: &Invocation, host: &impl Space, (name, how): (&str, &str)) -> Answer {
+    let (only, inject) = (format!("trace={name}"), format!("inject={name}:{how}"));
+    invocation
+        .clone()
+        .under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &only, "-e", &inject])
+        .run(host)
 }
 
 /// Lines are `<thread> name(arguments…`; resumed halves, signals and exits are not entries.

@@ -8,6 +8,8 @@ use super::view::View;
 /// Boxes side by side.
 const COLUMNS: usize = 3;
 const GAP: &str = "  ";
+/// Routes that a box shows; a cluster has one for each other node.
+const ROUTES: usize = 4;
 
 /// The nodes on their underlay.
 pub fn picture(views: &[View], underlay: &str, outside: &str) -> String {
@@ -42,7 +44,12 @@ fn content(view: &View) -> Vec<String> {
     for (i, (name, address)) in view.pods.iter().enumerate() {
         lines.push(format!("{} {name}  {address}", if i == last { "└─" } else { "├─" }));
     }
-    lines.extend(view.routes.iter().map(|(destination, hop)| format!("{destination} via {hop}")));
+    lines
+        .extend(view.routes.iter().take(ROUTES).map(|(destination, hop)| format!("{destination} via {hop}")));
+    let more = view.routes.len().saturating_sub(ROUTES);
+    if more > 0 {
+        lines.push(format!("and {more} more routes"));
+    }
     lines
 }
 
@@ -129,6 +136,15 @@ mod tests {
 └─────────────────────────────┘  └─────────────────────────────┘
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_big_clusters_boxes_stay_small() {
+        let mut big = view("node1", 1);
+        big.routes = vec![("10.42.9.0/24".into(), "192.0.2.12".into()); 31];
+        let text = picture(&[big], "192.0.2.0/24", "198.51.100.1");
+        assert_eq!(text.matches(" via ").count(), ROUTES);
+        assert!(text.contains("and 27 more routes"));
     }
 
     #[test]

@@ -23,6 +23,9 @@ use error::Error;
 use flags::Flags;
 use options::{LogChoice, Options};
 
+/// The exit status for a command line that cannot be obeyed, clap's own. flanneld's is 0, which no supervisor notices.
+const WRONG_FLAGS: u8 = 2;
+
 /// The whole program: `arguments` without the program's name, `environment` read once by the caller. Status 0 on SIGTERM
 /// and SIGINT, 2 for a wrong command line, 1 for everything else.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(String, String)]) -> ExitCode {
@@ -31,7 +34,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
         Err(refused) => {
             // Nobody is left to tell when even standard error is closed.
             refused.print().ok();
-            return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(2));
+            return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(WRONG_FLAGS));
         }
     };
     let variable =
@@ -41,7 +44,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            if matches!(error, Error::Options(_)) { ExitCode::from(WRONG_FLAGS) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -49,6 +52,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
 fn run(flags: &Flags, notify: Option<&str>) -> Result<(), Error> {
     let options = Options::new(flags)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?options, "starting");
+    for name in flags.unused() {
+        tracing::info!("--{name} is accepted and has no use here");
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let ended = runtime.block_on(daemon::run(&options, notify));

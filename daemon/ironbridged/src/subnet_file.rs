@@ -25,7 +25,7 @@ pub fn write(path: &Path, content: &SubnetEnv) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}", std::process::id()));
+    let beside = folder.join(format!(".{name}.new"));
     let written = write_to(&beside, content).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // The first error is the one to report; what is left is a hidden file that the next run overwrites.

@@ -16,6 +16,10 @@ use crate::store::{Backoff, ConfigKey, Held, LEASE_TTL, LeaseStore, Store, Store
 /// How long peers get to put their leases back after the store lost data, before their routes may go.
 const GRACE: Duration = Duration::from_secs(15);
 
+/// How long a lease must be gone before its route goes: a node that puts its lease back needs some milliseconds, and
+/// its pods shall not notice.
+const LINGER: Duration = Duration::from_millis(400);
+
 /// How often a stolen lease is looked at again, and complained about.
 const STANDBY: Duration = Duration::from_mins(1);
 
@@ -192,10 +196,10 @@ impl Grace {
         if own == Own::Missing || std::mem::take(&mut self.config_was_gone) {
             self.until = Some(now + GRACE);
         }
-        match self.until.filter(|until| *until > now) {
-            Some(until) => Removals::HeldUntil(until),
-            None => Removals::Allowed,
-        }
+        // A stream of snapshots must not put it off for ever.
+        let until = self.until.filter(|until| *until > now).unwrap_or(now + LINGER);
+        self.until = Some(until);
+        Removals::HeldUntil(until)
     }
 }
 
@@ -220,14 +224,23 @@ mod tests {
     fn routes_outlive_a_store_that_lost_its_data_until_the_nodes_are_back() {
         let start = Instant::now();
         let mut grace = Grace::default();
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start), Removals::Allowed);
+        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start), Removals::HeldUntil(start + LINGER));
         assert_eq!(grace.judge(ConfigKey::Absent, Own::Missing, start), Removals::Held);
         assert_eq!(grace.judge(ConfigKey::Absent, Own::Present, start + GRACE * 9), Removals::Held);
         let back = start + GRACE * 10;
         let until = Removals::HeldUntil(back + GRACE);
         assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back), until);
         assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE / 2), until);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE), Removals::Allowed);
+        let usual = Removals::HeldUntil(back + GRACE + LINGER);
+        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE), usual);
+    }
+
+    #[test]
+    fn a_stream_of_snapshots_does_not_put_removals_off_for_ever() {
+        let start = Instant::now();
+        let mut grace = Grace::default();
+        let first = grace.judge(ConfigKey::Present, Own::Present, start);
+        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start + LINGER / 2), first);
     }
 
     #[test]

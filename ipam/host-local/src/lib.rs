@@ -19,7 +19,7 @@ mod report;
 pub mod resolv;
 pub mod scan;
 pub mod seal;
-mod settle;
+pub mod settle;
 pub mod slot;
 pub mod store;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 
 fn large() -> Net {
-    Net::new(json!({"subnet": "10.77.0.0/16"}))
+    Net::in_memory(json!({"subnet": "10.77.0.0/16"}))
 }
 
 /// Reservations as the reference would have made them: 10.77.0.2 and on.

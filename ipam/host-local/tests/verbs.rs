@@ -6,7 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 mod plugin;
-use plugin::{Net, OURS, run};
+use plugin::{Net, OURS, on};
 use serde_json::json;
 use std::fs;
 
@@ -28,10 +28,10 @@ fn add_answers_with_addresses_gateways_routes_and_dns() {
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "10.0.0.0/8", "gw": "10.1.0.9", "mtu": 1400, "table": 7}],
         "dns": {"nameservers": ["10.0.0.53"], "search": ["a.b"]},
     });
-    let added = net.on(&config, "ADD", "a");
+    let added = on(&config, "ADD", "a");
     assert_eq!(added.json, expected);
     config["cniVersion"] = json!("0.2.0");
-    let added = net.on(&config, "ADD", "b");
+    let added = on(&config, "ADD", "b");
     assert_eq!(added.json["ip4"]["ip"], "10.1.0.3/24");
     assert_eq!(added.json["ip6"]["gateway"], "fd00::1");
 }
@@ -39,7 +39,7 @@ fn add_answers_with_addresses_gateways_routes_and_dns() {
 #[test]
 fn a_resolv_conf_that_is_missing_fails_before_anything_is_reserved() {
     let net = Net::dual();
-    let failed = net.on(&net.with_ipam("resolvConf", json!("/nonexistent/resolv.conf")), "ADD", "a");
+    let failed = on(&net.with_ipam("resolvConf", json!("/nonexistent/resolv.conf")), "ADD", "a");
     assert_eq!((failed.code(), failed.msg().contains("/nonexistent/resolv.conf")), (5, true));
     assert!(net.snapshot().is_empty());
 }
@@ -59,7 +59,7 @@ fn del_succeeds_twice_without_a_data_directory_and_with_broken_ranges() {
     ] {
         net.ours("ADD", "a");
         for _ in 0..2 {
-            let deleted = net.on(&net.with_ipam("ranges", ranges.clone()), "DEL", "a");
+            let deleted = on(&net.with_ipam("ranges", ranges.clone()), "DEL", "a");
             assert!(deleted.success, "{ranges}: {deleted:?}");
             assert_eq!(net.snapshot(), before, "{ranges}");
         }
@@ -84,9 +84,9 @@ fn a_requested_address_comes_by_each_of_the_three_ways() {
     let net = Net::dual();
     assert_eq!(net.with_args("IP=10.1.0.10", "ADD", "a").addresses(), ["10.1.0.10/24", "fd00::2/64"]);
     let by_args = net.with("args", json!({"cni": {"ips": ["10.1.0.20/16", "fd00::20"]}}));
-    assert_eq!(net.on(&by_args, "ADD", "b").addresses(), ["10.1.0.20/24", "fd00::20/64"]);
+    assert_eq!(on(&by_args, "ADD", "b").addresses(), ["10.1.0.20/24", "fd00::20/64"]);
     let by_capability = net.with("runtimeConfig", json!({"ips": ["fd00::30"]}));
-    assert_eq!(net.on(&by_capability, "ADD", "c").addresses(), ["10.1.0.21/24", "fd00::30/64"]);
+    assert_eq!(on(&by_capability, "ADD", "c").addresses(), ["10.1.0.21/24", "fd00::30/64"]);
 }
 
 #[test]
@@ -105,13 +105,13 @@ fn check_compares_and_names_what_differs() {
 fn status_is_50_when_a_set_is_exhausted() {
     let net = Net::new(json!({"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/30"}]]}));
     let config = net.with("cniVersion", json!("1.1.0"));
-    assert!(net.on(&config, "STATUS", "").success, "no data directory yet");
+    assert!(on(&config, "STATUS", "").success, "no data directory yet");
     net.ours("ADD", "a");
-    let full = net.on(&config, "STATUS", "");
+    let full = on(&config, "STATUS", "");
     assert_eq!(full.code(), 50);
     assert!(full.msg().contains("10.2.0.1-10.2.0.2"), "{}", full.msg());
     net.ours("DEL", "a");
-    assert!(net.on(&config, "STATUS", "").success);
+    assert!(on(&config, "STATUS", "").success);
 }
 
 #[test]
@@ -123,11 +123,11 @@ fn gc_keeps_what_is_valid_and_does_nothing_without_the_list() {
     fs::write(net.file("10.1.0.77"), "").unwrap();
     let mut config = net.with("cniVersion", json!("1.1.0"));
     let all = net.snapshot();
-    assert!(net.on(&config, "GC", "").success);
+    assert!(on(&config, "GC", "").success);
     assert_eq!(net.snapshot(), all, "no list is no information");
     config["cni.dev/valid-attachments"] =
         json!([{"containerID": "b", "ifname": "eth0"}, {"containerID": "c", "ifname": "eth1"}]);
-    let collected = net.on(&config, "GC", "");
+    let collected = on(&config, "GC", "");
     assert!(collected.success, "{collected:?}");
     assert_eq!(net.reserved(), ["10.1.0.3", "fd00::3"]);
     assert!(net.ours("ADD", "a").success);
@@ -136,7 +136,7 @@ fn gc_keeps_what_is_valid_and_does_nothing_without_the_list() {
 #[test]
 fn a_configuration_that_is_refused_names_the_range() {
     let net = Net::dual();
-    let refused = net.on(
+    let refused = on(
         &net.with_ipam(
             "ranges",
             json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24", "rangeEnd": "10.2.1.9"}]]),
@@ -152,7 +152,7 @@ fn a_configuration_that_is_refused_names_the_range() {
 fn a_data_directory_that_cannot_be_made_is_named() {
     let net = Net::dual();
     fs::write(net.scratch("file"), "").unwrap();
-    let failed = net.on(&net.with_ipam("dataDir", json!(net.scratch("file"))), "ADD", "a");
+    let failed = on(&net.with_ipam("dataDir", json!(net.scratch("file"))), "ADD", "a");
     assert_eq!(failed.code(), 5);
     assert!(failed.msg().contains(net.scratch("file").to_str().unwrap()), "{}", failed.msg());
 }
@@ -161,7 +161,7 @@ fn a_data_directory_that_cannot_be_made_is_named() {
 fn networks_do_not_see_each_other() {
     let net = Net::dual();
     let other = net.with("name", json!("other"));
-    assert_eq!(net.ours("ADD", "a").addresses(), net.on(&other, "ADD", "a").addresses());
+    assert_eq!(net.ours("ADD", "a").addresses(), on(&other, "ADD", "a").addresses());
     net.ours("DEL", "a");
-    assert_eq!(run(&[OURS], "ADD", "a", &other).code(), 101, "still there");
+    assert_eq!(on(&other, "ADD", "a").code(), 101, "still there");
 }

@@ -17,25 +17,28 @@ pub fn collect(call: &Call) -> Result<(), Error> {
         // No list is no information: the delegate may know better, but nothing of ours is thrown away.
         None => Vec::new(),
     };
-    let mut errors = Vec::new();
-    for (delegation, files) in by_delegation(current(&conf), stale) {
-        match collect_at(call, &conf, delegation) {
-            Ok(()) => errors.extend(files.iter().filter_map(|saved| saved.forget().err())),
-            Err(error) => errors.push(error),
-        }
-    }
+    let mut errors: Vec<Error> = stale.iter().filter_map(|saved| remove(call, saved).err()).collect();
+    errors.extend(collect_rest(call, &conf).err());
     match errors.len() {
         0 | 1 => errors.pop().map_or(Ok(()), Err),
         _ => Err(Error::Several(errors)),
     }
 }
 
-/// How the delegate would be called today, where the node knows enough.
-fn current(conf: &NetConf) -> Option<Delegation> {
-    SubnetEnv::read(conf.subnet_file()).and_then(|env| Delegation::build(conf, &env)).ok()
+/// A DEL as the runtime should have sent it: it works with a delegate whose own GC does nothing, too.
+fn remove(call: &Call, saved: &Saved) -> Result<(), Error> {
+    let Some(delegation) = &saved.delegation else { return Ok(()) };
+    call.delegate(&delegation.plugin)?
+        .with_stdin(delegation.text().into_bytes())
+        .for_attachment(&saved.attachment)
+        .del()?;
+    saved.forget()
 }
 
-fn collect_at(call: &Call, conf: &NetConf, delegation: Delegation) -> Result<(), Error> {
+/// What the delegate has of attachments that we kept no file of, where the node knows enough to call it.
+fn collect_rest(call: &Call, conf: &NetConf) -> Result<(), Error> {
+    let today = SubnetEnv::read(conf.subnet_file()).and_then(|env| Delegation::build(conf, &env));
+    let Ok(delegation) = today else { return Ok(()) };
     let delegation = delegation.with_version(conf).with_valid_attachments(conf);
     Ok(call.delegate(&delegation.plugin)?.with_stdin(delegation.text().into_bytes()).gc()?)
 }
@@ -49,17 +52,4 @@ fn stale(saved: Vec<Saved>, valid: &[Attachment]) -> Vec<Saved> {
         })
     };
     saved.into_iter().filter(|s| !is_valid(s)).collect()
-}
-
-/// Attachments that were made by the same configuration are collected by one call, those of today's with it.
-fn by_delegation(current: Option<Delegation>, stale: Vec<Saved>) -> Vec<(Delegation, Vec<Saved>)> {
-    let mut groups: Vec<(Delegation, Vec<Saved>)> = current.map(|c| (c, Vec::new())).into_iter().collect();
-    for saved in stale {
-        let Some(delegation) = saved.delegation.clone() else { continue };
-        match groups.iter_mut().find(|(known, _)| *known == delegation) {
-            Some((_, files)) => files.push(saved),
-            None => groups.push((delegation, vec![saved])),
-        }
-    }
-    groups
 }

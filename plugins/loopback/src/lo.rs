@@ -36,7 +36,7 @@ impl Lo {
             }
             kernel::Error::Failed { .. } => Error::Kernel(source),
         })?;
-        Ok(Self { rtnl: Rtnl::open_in(&sandbox)? })
+        Ok(Self { rtnl: sandbox.visit(Rtnl::open)?? })
     }
 
     /// Whether `lo` is administratively up.

@@ -138,6 +138,19 @@ impl Flags {
     }
 }
 
+impl Flags {
+    /// Flags of flanneld that were given and change nothing: rules are put back when the kernel tells that they
+    /// changed, and the log has its own verbosity.
+    pub fn unused(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("iptables-resync", self.iptables_resync.is_some()),
+            ("vmodule", self.vmodule.is_some()),
+            ("log_backtrace_at", self.log_backtrace_at.is_some()),
+        ];
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+}
+
 /// A bad value may stand in a unit's environment, where nobody would look for a "flag".
 fn with_variables(error: &clap::Error, variables: &[String]) -> clap::Error {
     let text = error.to_string();

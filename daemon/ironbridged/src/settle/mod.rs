@@ -90,6 +90,8 @@ pub struct Settler {
     rules: Rules,
     snapshot: Option<Arc<Snapshot>>,
     removals: Removals,
+    /// Whether the last pass would have removed something.
+    withheld: bool,
     problems: Problems,
     reports: watch::Sender<Report>,
     at: UplinkIndex,
@@ -106,9 +108,17 @@ impl Settler {
         reports: watch::Sender<Report>,
     ) -> Result<Self, kernel::Error> {
         let rtnl = Rtnl::open()?;
-        let (removals, problems) = (Removals::Allowed, Problems::default());
-        let at = UplinkIndex::default();
-        Ok(Settler { assignment, rtnl, rules, snapshot: None, removals, problems, reports, at })
+        Ok(Settler {
+            assignment,
+            rtnl,
+            rules,
+            snapshot: None,
+            removals: Removals::Allowed,
+            withheld: false,
+            problems: Problems::default(),
+            reports,
+            at: UplinkIndex::default(),
+        })
     }
 
     /// What to listen to on the loop's behalf.
@@ -151,7 +161,7 @@ impl Settler {
             [] => pace.done(began, Instant::now()),
             [..] => pace.failed(began, Instant::now()),
         }
-        if let Removals::HeldUntil(moment) = self.removals {
+        if let (true, Removals::HeldUntil(moment)) = (self.withheld, self.removals) {
             pace.not_after(moment.max(Instant::now()));
         }
         self.report(settled, failed);
@@ -166,9 +176,11 @@ impl Settler {
         let mut desired = overlay::desired(config, snapshot, own, &uplink);
         let actual = kernel_state::read(&mut self.rtnl, scope)?;
         let mut changes = overlay::diff(&desired, &actual);
+        let all = changes.len();
         if self.removals_are_held() {
             changes.retain(|change| !is_removal(change, &desired));
         }
+        self.withheld = changes.len() < all;
         log(&changes);
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         failed.extend(refused.iter().map(ToString::to_string));

@@ -5,7 +5,7 @@
 //! - A watcher's [`View`] keeps the last complete snapshot while the store is out of reach, and says since when and why.
 //! - An empty snapshot is what the store really holds: it is read again before it is handed out. When even the network
 //!   configuration is gone ([`View::is_wiped`]) somebody lost the store's data rather than removed every node: keep the
-//!   data path, put the own lease back with [`acquire`], and let peers reappear as they do the same.
+//!   data path, put the own lease back with [`acquire()`], and let peers reappear as they do the same.
 //! - The own lease is told apart by [`Held::check`] on every snapshot and by [`LeaseStore::renew`]: `Gone` (expired or
 //!   deleted: acquire again, with the present subnets as the previous ones) or `Stolen` (another node answers for the
 //!   subnet now: stop announcing it).

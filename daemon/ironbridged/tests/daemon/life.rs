@@ -125,8 +125,9 @@ fn the_health_port_in_use_is_an_error_not_a_panic() {
 #[test]
 fn a_wrong_flag_ends_with_status_2() {
     let world = World::new(1, V4);
-    let mut daemon = world.node(1).start(&["-no-such-flag"]);
-    assert_eq!(daemon.status(), Some(2));
+    for flag in ["-no-such-flag", "-kube-subnet-mgr", "-store=consul", "-iface-regex=("] {
+        assert_eq!(world.node(1).start(&[flag]).status(), Some(2), "{flag}");
+    }
 }
 
 #[test]
@@ -141,4 +142,44 @@ fn without_a_configuration_it_waits_says_what_is_missing_and_goes_on_when_it_is_
     assert!(!one.subnet_file().exists());
     super::world::replace(&config, V4);
     eventually(START, || one.subnet_file().exists().then_some(())).unwrap();
+}
+
+#[test]
+fn an_ipv6_only_network_gives_each_node_its_own_lease() {
+    let config =
+        r#"{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd03::/48","Backend":{"Type":"host-gw"}}"#;
+    let world = World::new(2, config);
+    let _daemons: Vec<_> = world.nodes.iter().map(|node| node.ready(&[])).collect();
+    let gateways =
+        world.nodes.iter().map(|node| node.wait_routes(1, SOON)[0].1.to_string()).collect::<Vec<_>>();
+    assert_eq!(gateways, ["fd00::2", "fd00::1"]);
+}
+
+#[test]
+fn the_rules_read_as_flannels_iptables_rules_do() {
+    let world = World::new(1, DUAL);
+    let one = world.node(1);
+    let _daemon = one.ready(&["-ip-masq", "-ip-masq-fully-random-disable"]);
+    let own = overlay::Previous::parse(&fs::read_to_string(one.subnet_file()).unwrap()).subnets;
+    let (v4, v6) = (own.v4.unwrap(), own.v6.unwrap());
+    let list = || std::process::Command::new("nft").args(["list", "table", "inet", "ironbridged"]).output();
+    let text = String::from_utf8(one.netns.run(list).unwrap().unwrap().stdout).unwrap();
+    let rules: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().split_once(" comment ")).map(|(rule, _)| rule).collect();
+    let family = |ip: &str, n: &str, s: String, m: &str| {
+        [
+            format!("{ip} saddr {s} {ip} daddr {n} return"),
+            format!("{ip} saddr {n} {ip} daddr {s} return"),
+            format!("{ip} saddr != {n} {ip} daddr {s} return"),
+            format!("{ip} saddr {n} {ip} daddr != {m} masquerade"),
+            format!("{ip} saddr != {n} {ip} daddr {n} masquerade"),
+        ]
+    };
+    let mut want = vec!["meta mark & 0x00004000 == 0x00004000 return".to_owned()];
+    want.extend(family("ip", "10.3.0.0/16", v4.to_string(), "224.0.0.0/4"));
+    want.extend(family("ip6", "fd03::/48", v6.to_string(), "ff00::/8"));
+    for (ip, n) in [("ip", "10.3.0.0/16"), ("ip6", "fd03::/48")] {
+        want.extend([format!("{ip} saddr {n} accept"), format!("{ip} daddr {n} accept")]);
+    }
+    assert_eq!(rules, want);
 }

@@ -5,4 +5,6 @@ mod life;
 #[cfg(test)]
 mod lost;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
 mod world;

@@ -133,13 +133,7 @@ impl Node {
 
     /// Our routes, as destination and gateway.
     pub fn routes(&self) -> Vec<(IpNetwork, IpAddr)> {
-        let filter = RouteFilter {
-            table: Some(254),
-            protocol: Some(overlay::ROUTE_PROTOCOL),
-            ..RouteFilter::default()
-        };
-        let routes = self.rtnl().routes(filter).unwrap();
-        routes.into_iter().filter_map(|route| Some((route.destination, route.gateway?))).collect()
+        self.ours().into_iter().filter_map(|route| Some((route.destination, route.gateway?))).collect()
     }
 
     /// Waits for exactly so many routes of ours.
@@ -152,6 +146,27 @@ impl Node {
         let route =
             Route { gateway: Some(gateway), protocol: overlay::ROUTE_PROTOCOL, ..Route::to(destination) };
         self.rtnl().delete_route(&route).unwrap();
+    }
+
+    /// Deletes the route of ours to there, which goes through a nexthop object.
+    pub fn delete_object_route(&self, (destination, _): &(IpNetwork, IpAddr)) {
+        let route = self.ours().into_iter().find(|route| route.destination == *destination).unwrap();
+        assert!(route.nexthop_id.is_some());
+        self.rtnl().delete_route(&Route { gateway: None, oif: None, ..route }).unwrap();
+    }
+
+    /// The link that the route of ours to there leaves by.
+    pub fn route_link(&self, destination: IpNetwork) -> Option<u32> {
+        self.ours().into_iter().find(|route| route.destination == destination)?.oif
+    }
+
+    fn ours(&self) -> Vec<Route> {
+        let filter = RouteFilter {
+            table: Some(254),
+            protocol: Some(overlay::ROUTE_PROTOCOL),
+            ..RouteFilter::default()
+        };
+        self.rtnl().routes(filter).unwrap()
     }
 
     /// What `/readyz` answers; empty while nobody listens.

@@ -1,5 +1,6 @@
 //! Runs host-local, ours or the reference's, as a runtime does, in a data directory of the test's own.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::needless_pass_by_value, reason = "json!() is written where it is used")]
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,14 +53,23 @@ pub struct Net {
 impl Net {
     /// A network "net" with these members of `ipam`.
     pub fn new(ipam: Value) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_directory(&std::env::temp_dir(), ipam)
+    }
+
+    /// The same in memory: for so many files that a disk would be busy with them long after the test.
+    pub fn in_memory(ipam: Value) -> Self {
+        Self::in_directory(Path::new("/dev/shm"), ipam)
+    }
+
+    fn in_directory(parent: &Path, ipam: Value) -> Self {
+        let dir = tempfile::tempdir_in(parent).unwrap();
         let mut config = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": ipam});
         config["ipam"]["type"] = json!("host-local");
         config["ipam"]["dataDir"] = json!(dir.path().join("data"));
         Self { dir, config }
     }
 
-    /// Two sets: 10.1.0.0/24 and fd00::/64.
+    /// Two sets: `10.1.0.0/24` and `fd00::/64`.
     pub fn dual() -> Self {
         Self::new(json!({"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]]}))
     }
@@ -93,11 +103,6 @@ impl Net {
         run(&[words, &[OURS]].concat(), verb, id, &self.config)
     }
 
-    /// Our binary on another configuration.
-    pub fn on(&self, config: &Value, verb: &str, id: &str) -> Answer {
-        run(&[OURS], verb, id, config)
-    }
-
     /// Adds `CNI_ARGS`.
     pub fn with_args(&self, args: &str, verb: &str, id: &str) -> Answer {
         run(&["env", &format!("CNI_ARGS={args}"), OURS], verb, id, &self.config)
@@ -111,11 +116,6 @@ impl Net {
     /// A path in the network's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join("data/net").join(name)
-    }
-
-    /// A path beside it, in the index.
-    pub fn beside(&self, name: &str) -> PathBuf {
-        self.dir.path().join("data/.ironbridge/net").join(name)
     }
 
     /// A path that is none of the plugin's.
@@ -155,6 +155,11 @@ fn collect(dir: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
             found.insert(name, fs::read_to_string(entry.path()).unwrap());
         }
     }
+}
+
+/// Our binary on a configuration that is not the network's plain one.
+pub fn on(config: &Value, verb: &str, id: &str) -> Answer {
+    run(&[OURS], verb, id, config)
 }
 
 /// Runs a plugin: verb in the environment, configuration on stdin.

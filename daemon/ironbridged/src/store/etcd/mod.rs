@@ -39,6 +39,9 @@ impl EtcdStore {
     /// A store that connects at its first use.
     #[must_use]
     pub fn new(options: EtcdOptions) -> Self {
+        if !options.is_encrypted() && options.tls != TlsFiles::default() {
+            tracing::warn!(endpoints = ?options.endpoints, "certificates are given but the endpoints are http: not encrypted");
+        }
         EtcdStore { session: Session::new(options) }
     }
 }

@@ -46,7 +46,8 @@ pub(super) async fn run(mut session: Session, views: Sender<View>) {
             Ok(End::Audit) => continue,
             Ok(End::Doubt(why)) => tracing::info!(why, "reading all leases again"),
             Err(error) => {
-                tracing::warn!(%error, "the lease store is out of reach: keeping what it last held");
+                // The view tells; how often that is worth a line in the log is its reader's business.
+                tracing::debug!(%error, "the lease store is out of reach: keeping what it last held");
                 View::publish_outage(&outlet.views, &error.to_string());
                 session.note(&error);
             }

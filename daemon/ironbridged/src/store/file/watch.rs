@@ -40,7 +40,7 @@ pub(super) async fn run(store: FileStore, views: Sender<View>) {
 }
 
 fn outage(views: &Sender<View>, error: &StoreError) -> Duration {
-    tracing::warn!(%error, "the lease store cannot be read: keeping what it last held");
+    tracing::debug!(%error, "the lease store cannot be read: keeping what it last held");
     View::publish_outage(views, &error.to_string());
     AUDIT
 }

@@ -1,0 +1,83 @@
+//! A hundred ADDs by eight workers on one bridge.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use netns_fixtures::{Pod, Space};
+
+use super::{bridge, ipam};
+use crate::contest::{Contender, container};
+use crate::error::Error;
+use crate::figure::{Figure, Measure};
+use crate::options::Effort;
+use crate::programs::{Programs, Side};
+use crate::series::Series;
+use crate::site::Site;
+
+const ROUNDS: usize = 7;
+const WORKERS: usize = 8;
+const ATTACHMENTS: usize = 100;
+
+/// ADDs a second; the DELs between two rounds are not timed.
+pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
+    let site = Site::new();
+    let pods: Vec<String> = Site::pods(ATTACHMENTS).iter().map(Pod::path).collect();
+    let mut rates: [Vec<f64>; 3] = Default::default();
+    for _ in 0..effort.rounds(ROUNDS) {
+        for (side, rates) in Side::ALL.into_iter().zip(&mut rates) {
+            let ipam = ipam(programs, side, "workers", &["10.77.0.0/16"]);
+            let contender = Contender::new(programs, side, "bridge", &bridge(&ipam));
+            rates.push(site.node().inside(|| round(&contender, &pods))?);
+        }
+    }
+    let [reference, ours, floor] = rates.map(Series::of);
+    let figure = Figure::new("8 workers, bridge ADDs a second", Measure::PerSecond, &ours)
+        .reference(&reference, Some(3.3))
+        .floor(&floor, 0.7);
+    Ok(vec![figure])
+}
+
+fn round(contender: &Contender, pods: &[String]) -> Result<f64, Error> {
+    let began = Instant::now();
+    let added = share(pods, |number, pod| {
+        let (_, result) = contender.add(&container(number), pod)?;
+        Ok((number, result))
+    })?;
+    let took = began.elapsed().as_secs_f64();
+    share(&added, |_, (number, result)| {
+        let pod = pods.get(*number).map_or("", String::as_str);
+        contender.del(&container(*number), pod, result)
+    })?;
+    #[expect(clippy::cast_precision_loss, reason = "a hundred")]
+    let count = pods.len() as f64;
+    Ok(count / took)
+}
+
+/// Does the work on each item, by eight threads that take the next one as they come; threads inherit the namespace.
+fn share<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(usize, &T) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            match items.get(number) {
+                Some(item) => done.push(work(number, item)?),
+                None => return Ok(done),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            match thread.join() {
+                Ok(done) => all.extend(done?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(all)
+    })
+}

@@ -1,0 +1,67 @@
+//! Every target by name: what it runs, its own words for mutations, and how often `cargo test` mutates its corpus.
+
+mod bridge;
+mod cni;
+mod cni_request;
+mod flannel;
+mod flannel_life;
+mod host_local;
+mod host_local_life;
+mod overlay;
+mod overlay_leases;
+mod request;
+mod words;
+
+use crate::verdict::Verdict;
+
+/// A function that takes any bytes, never panics or hangs, and checks what a parser promises.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, which is that of its directory in the corpus.
+    pub name: &'static str,
+    /// The function.
+    pub run: fn(&[u8]) -> Verdict,
+    /// Words that its format knows.
+    pub words: &'static [&'static str],
+    /// Mutations in a replay.
+    pub rounds: usize,
+}
+
+const fn target(
+    name: &'static str,
+    run: fn(&[u8]) -> Verdict,
+    words: &'static [&'static str],
+    rounds: usize,
+) -> Target {
+    Target { name, run, words, rounds }
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    target("cni_json", cni::json, words::CONF, 1500),
+    target("cni_result", cni::result, words::RESULT, 800),
+    target("cni_args", cni::args, words::ARGS, 3000),
+    target("cni_cidr", cni::cidr, words::ARGS, 3000),
+    target("cni_call", cni_request::call, words::REQUEST, 1500),
+    target("cni_respond", cni_request::respond, words::REQUEST, 1500),
+    target("plugins_respond", cni_request::plugins, words::REQUEST, 1000),
+    target("bridge_conf", bridge::conf, words::CONF, 1500),
+    target("host_local_conf", host_local::conf, words::RANGES, 800),
+    target("host_local_text", host_local::text, words::FILES, 3000),
+    target("host_local_files", host_local::files, words::FILES, 400),
+    target("host_local_life", host_local_life::life, words::LIFE, 120),
+    target("flannel_conf", flannel::conf, words::FLANNEL, 1500),
+    target("flannel_subnet_env", flannel::subnet_env, words::SUBNET_ENV, 2500),
+    target("flannel_life", flannel_life::life, words::FLANNEL_LIFE, 200),
+    target("overlay_config", overlay::config, words::NETWORK, 2000),
+    target("overlay_key", overlay::key, words::LEASES, 4000),
+    target("overlay_attributes", overlay::attributes, words::LEASES, 2500),
+    target("overlay_subnet_env", overlay::subnet_env, words::SUBNET_ENV, 1500),
+    target("overlay_leases", overlay_leases::leases, words::LEASES, 800),
+];
+
+/// The target of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
