@@ -1,13 +1,14 @@
 //! What the kernel tells about changes, and waiting for a state with a deadline.
 
 use crate::{
-    Address, Error, Forwarding, Link, Neighbour, Netns, Route,
+    Address, Error, Forwarding, Link, Neighbour, Netns, Nexthop, Route,
     abi::{af, rtm},
     address::read_address,
     channel::datagram,
     error::During,
     link::read_link,
     neighbour::{read_forwarding, read_neighbour},
+    nexthop::read_nexthop,
     route_wire::read_routes,
     wire::{Messages, Received},
 };
@@ -42,6 +43,8 @@ pub enum Group {
     Ipv6Address = 9,
     /// IPv6 routes.
     Ipv6Route = 11,
+    /// Nexthop objects.
+    Nexthop = 32,
 }
 
 /// A change. It may be out of date when it is read: ask for the state, do not add up changes.
@@ -69,6 +72,10 @@ pub enum Event {
     Route(Route),
     /// A route is gone. IPv4 routes that go with their link are not told of.
     RouteGone(Route),
+    /// A nexthop object is new or has changed.
+    Nexthop(Nexthop),
+    /// A nexthop object is gone, and the routes through it, of which nothing else is told.
+    NexthopGone(Nexthop),
     /// A neighbour is new or has changed.
     Neighbour(Neighbour),
     /// A neighbour is gone.
@@ -177,6 +184,8 @@ fn read_event(received: &Received<'_>, events: &mut VecDeque<Event>) {
             let event = if received.kind == rtm::NEWROUTE { Event::Route } else { Event::RouteGone };
             events.extend(routes.into_iter().map(event));
         }
+        rtm::NEWNEXTHOP => events.extend(read_nexthop(received).map(Event::Nexthop)),
+        rtm::DELNEXTHOP => events.extend(read_nexthop(received).map(Event::NexthopGone)),
         rtm::NEWNEIGH => {
             events.extend(read_neighbour(received).map(Event::Neighbour));
             events.extend(read_forwarding(received).map(Event::Forwarding));

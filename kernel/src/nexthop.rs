@@ -87,8 +87,8 @@ fn message(nexthop: &Nexthop, flags: u16) -> Message {
     message
 }
 
-fn read_nexthop(received: &Received<'_>) -> Option<Nexthop> {
-    if received.kind != rtm::NEWNEXTHOP {
+pub(crate) fn read_nexthop(received: &Received<'_>) -> Option<Nexthop> {
+    if !matches!(received.kind, rtm::NEWNEXTHOP | rtm::DELNEXTHOP) {
         return None;
     }
     let mut nexthop = Nexthop { id: 0, gateway: None, oif: None, protocol: *received.payload.get(2)? };

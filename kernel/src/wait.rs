@@ -72,6 +72,8 @@ fn concerns(event: &Event, wanted: u32) -> bool {
         Event::Overrun => true,
         Event::Route(_)
         | Event::RouteGone(_)
+        | Event::Nexthop(_)
+        | Event::NexthopGone(_)
         | Event::Neighbour(_)
         | Event::NeighbourGone(_)
         | Event::Forwarding(_)

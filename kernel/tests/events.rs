@@ -4,8 +4,8 @@
 mod world;
 
 use kernel::{
-    Address, Bridge, Cause, Dad, Error, Event, Group, Link, Monitor, Operstate, PortState, Veth, linger,
-    sysctl,
+    Address, Bridge, Cause, Dad, Error, Event, Group, Link, Monitor, Nexthop, Operstate, PortState, Route,
+    Veth, linger, sysctl,
 };
 use std::time::{Duration, Instant};
 use world::{Node, net, plain};
@@ -75,6 +75,26 @@ fn addresses_routes_and_neighbours_are_seen() {
     until(&mut monitor, |e| matches!(e, Event::Neighbour(n) if n.address == entry.address));
     node.nl.delete_neighbour(here, entry.address).unwrap();
     until(&mut monitor, |e| matches!(e, Event::NeighbourGone(n) if n.address == entry.address));
+}
+
+#[test]
+fn a_nexthop_object_that_goes_is_told_of_and_its_routes_are_not() {
+    let (mut node, mut pod) = (Node::new(), Node::new());
+    let (here, _) = node.cable("veth0", &mut pod, "eth0");
+    node.nl.add_address(here, net("10.9.0.1/24"), Dad::Skip).unwrap();
+    let gateway = Some("10.9.0.2".parse().unwrap());
+    let nexthop = Nexthop { id: 7, gateway, oif: Some(here), protocol: 73 };
+    let mut monitor = Monitor::open_in(&node.ns, &[Group::Nexthop, Group::Ipv4Route]).unwrap();
+    node.nl.add_nexthop(&nexthop).unwrap();
+    until(&mut monitor, |e| *e == Event::Nexthop(nexthop));
+    node.nl.add_route(&Route { nexthop_id: Some(7), ..Route::to(net("10.8.0.0/24")) }).unwrap();
+    node.nl.delete_nexthop(7).unwrap();
+    let mut route_gone = false;
+    until(&mut monitor, |e| {
+        route_gone |= matches!(e, Event::RouteGone(_));
+        *e == Event::NexthopGone(nexthop)
+    });
+    assert!(!route_gone, "if the kernel tells of the routes, they need not be guessed from the object");
 }
 
 #[test]

@@ -17,8 +17,8 @@ const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "flannel"];
 #[derive(Clone)]
 pub struct Bins {
     dir: PathBuf,
-    /// The directory lives as long as someone uses it; `None` for one that is not the test's.
-    own: Option<Arc<TempDir>>,
+    /// Keeps this directory and those that its links lead to; empty for one that is not the test's.
+    held: Vec<Arc<TempDir>>,
 }
 
 impl Bins {
@@ -53,24 +53,26 @@ impl Bins {
             dir.join("bridge").exists(),
             "{REFERENCE_DIR}: install containernetworking-plugins (./test does)"
         );
-        Self { dir, own: None }
+        Self { dir, held: Vec::new() }
     }
 
     /// Some plugins from here, some from there: `(name, where from)`.
     #[must_use]
     pub fn mixed(parts: &[(&str, &Bins)]) -> Self {
-        Self::laid_out(|dir| {
+        let mut mixed = Self::laid_out(|dir| {
             for (plugin, from) in parts {
                 symlink(from.path(plugin), dir.join(plugin)).expect("a symbolic link");
             }
-        })
+        });
+        mixed.held.extend(parts.iter().flat_map(|(_, from)| from.held.clone()));
+        mixed
     }
 
     fn laid_out(fill: impl FnOnce(&Path)) -> Self {
         let own =
             tempfile::Builder::new().prefix("ironbridge-bins-").tempdir().expect("a temporary directory");
         fill(own.path());
-        Self { dir: own.path().to_owned(), own: Some(Arc::new(own)) }
+        Self { dir: own.path().to_owned(), held: vec![Arc::new(own)] }
     }
 
     /// The directory.
@@ -88,7 +90,7 @@ impl Bins {
     /// Adds a plugin of the test's own, a shell script, to a directory that this value owns.
     pub fn add_script(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
-        assert!(self.own.is_some(), "the reference's directory is not ours to write to");
+        assert!(!self.held.is_empty(), "the reference's directory is not ours to write to");
         let path = self.path(name);
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a script can be written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))

@@ -46,6 +46,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "serde_json",
             "ipnetwork",
             "nix",
+            "regex-lite",
         ],
     ),
     (

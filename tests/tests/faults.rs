@@ -71,7 +71,8 @@ fn whichever_call_the_kernel_refuses_a_failed_add_leaves_nothing() {
     let faulty = Faulty::new();
     let mut failures = 0;
     for (call, errno) in REFUSALS {
-        for nth in 1..=faulty.count(call) {
+        // Every other setns is the way home from a sandbox: without it a plugin must not go on, and it aborts.
+        for nth in (1..=faulty.count(call)).step_by(if call == "setns" { 2 } else { 1 }) {
             let (pod, when) = (Pod::new(), format!("{call} number {nth} refused with {errno}"));
             let answer = faulty.add(&pod, (call, nth, errno));
             if answer.succeeded() {
@@ -84,6 +85,7 @@ fn whichever_call_the_kernel_refuses_a_failed_add_leaves_nothing() {
                     .unwrap_or_else(|f| panic!("{when}: {f}"));
             } else {
                 failures += 1;
+                assert_eq!(answer.code, Some(1), "{when}: no answer: {answer}");
                 let error = answer.error();
                 assert_ne!(error.code, INTERNAL, "{when}: {error:?}");
                 assert!(!pod.link_names().contains(&"eth0".to_owned()), "{when}: the interface is left");

@@ -90,7 +90,8 @@ struct Prepared<'a> {
 impl Prepared<'_> {
     fn config(&self, config: &[u8]) -> Result<(Sample, Vec<u8>), Error> {
         let Contender { dir, plugin, ifname, .. } = self.contender;
-        Call { dir, plugin, verb: self.verb, container: self.container, netns: self.netns, ifname, config }.run()
+        Call { dir, plugin, verb: self.verb, container: self.container, netns: self.netns, ifname, config }
+            .run()
     }
 }
 

@@ -11,8 +11,8 @@ use overlay::ROUTE_PROTOCOL;
 
 use super::{Assignment, Input, UplinkIndex};
 
-const GROUPS: [Group; 5] =
-    [Group::Link, Group::Ipv4Address, Group::Ipv6Address, Group::Ipv4Route, Group::Ipv6Route];
+const GROUPS: [Group; 6] =
+    [Group::Link, Group::Ipv4Address, Group::Ipv6Address, Group::Ipv4Route, Group::Ipv6Route, Group::Nexthop];
 
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
@@ -72,8 +72,10 @@ impl Ears {
             Event::Address(address) | Event::AddressGone(address) => {
                 self.is_uplink(address.index, "") || self.published.contains(&address.network.ip())
             }
+            Event::NexthopGone(nexthop) => nexthop.protocol == ROUTE_PROTOCOL,
             Event::Overrun => true,
             Event::Port { .. }
+            | Event::Nexthop(_)
             | Event::Neighbour(_)
             | Event::NeighbourGone(_)
             | Event::Forwarding(_)

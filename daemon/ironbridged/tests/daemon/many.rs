@@ -35,6 +35,9 @@ fn many_peers_share_nexthop_objects_and_leave_none_behind() {
     assert_eq!(one.rtnl().nexthops().unwrap().len(), 199);
     one.delete_object_route(&routes[7]);
     one.wait_routes(199, SOON);
+    let object = one.rtnl().nexthops().unwrap()[7];
+    one.rtnl().delete_nexthop(object.id).unwrap();
+    one.wait_routes(199, SOON);
     fixed(&cluster, 3, 150);
     one.wait_routes(149, SOON * 3);
     let objects = || Some(one.rtnl().nexthops().unwrap().len()).filter(|count| *count == 149);

@@ -51,9 +51,8 @@ pub fn loopback(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Erro
 
 /// `bridge` with `host-local`: ADD and DEL.
 pub fn bridge(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
-    let sides = attach(programs, effort, |side| {
-        bridge_network(&ipam(programs, side, "bridge", &["10.77.0.0/16"]))
-    })?;
+    let sides =
+        attach(programs, effort, |side| bridge_network(&ipam(programs, side, "bridge", &["10.77.0.0/16"])))?;
     Ok(vec![
         sides.figure("bridge + host-local ADD", |cycles| &cycles.add, (0.19, 1.4)),
         sides.figure("bridge + host-local DEL", |cycles| &cycles.del, (0.12, 1.9)),

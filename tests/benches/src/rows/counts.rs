@@ -1,6 +1,5 @@
 //! What does not depend on the machine's load: system calls, programs run, memory.
 
-
 use netns_fixtures::{Pod, Runtime, Space, Strace, Target};
 
 use super::{bridge, ipam};
@@ -33,23 +32,23 @@ struct Counted {
     memory: f64,
 }
 
-fn count(programs: &Programs, side: Side, site: &Site) -> Result<Counted, Error> {
+fn count(programs: &Programs, side: Side, on: &Site) -> Result<Counted, Error> {
     let (bins, pod) = (programs.bins(side), Pod::new());
-    let runtime = Runtime::new(site.node(), bins);
+    let runtime = Runtime::new(on.node(), bins);
     let network = bridge(&ipam(programs, side, "counts", &["10.77.0.0/16"]));
     let target = Target::new("counted", &pod.path());
     let run = |verb: &str| runtime.invocation(verb, &target, &network);
     // The first makes what later ones find in place.
     for _ in 0..2 {
-        run("ADD").run(site.node());
-        run("DEL").run(site.node());
+        run("ADD").run(on.node());
+        run("DEL").run(on.node());
     }
-    let (_, trace) = Strace::list(&run("ADD"), site.node());
-    run("DEL").run(site.node());
+    let (_, trace) = Strace::list(&run("ADD"), on.node());
+    run("DEL").run(on.node());
     let report = programs.folder("counts")?.join("memory");
     let path = report.display().to_string();
-    run("ADD").under(&["/usr/bin/time", "-f", "%M", "-o", &path]).run(site.node());
-    run("DEL").run(site.node());
+    run("ADD").under(&["/usr/bin/time", "-f", "%M", "-o", &path]).run(on.node());
+    run("DEL").run(on.node());
     let text = std::fs::read_to_string(&report).map_err(Error::file(&report))?;
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let [calls, execs] = [trace.len() as f64, trace.count("execve") as f64];

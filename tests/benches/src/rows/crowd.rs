@@ -34,7 +34,10 @@ pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
         Some(true) => {}
         Some(false) => return Err(Error::Answer { program: "crowd".to_owned(), answer: crowd.log() }),
         None => {
-            return Err(Error::Late { what: "a thousand attachments".to_owned(), seconds: GATHERS.as_secs() });
+            return Err(Error::Late {
+                what: "a thousand attachments".to_owned(),
+                seconds: GATHERS.as_secs(),
+            });
         }
     }
     for side in [Side::Reference, Side::Ours] {

@@ -21,13 +21,14 @@ const ATTACHMENTS: usize = 100;
 /// ADDs a second; the DELs between two rounds are not timed.
 pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
     let site = Site::new();
-    let pods: Vec<String> = Site::pods(ATTACHMENTS).iter().map(Pod::path).collect();
+    let pods = Site::pods(ATTACHMENTS);
+    let paths: Vec<String> = pods.iter().map(Pod::path).collect();
     let mut rates: [Vec<f64>; 3] = Default::default();
     for _ in 0..effort.rounds(ROUNDS) {
         for (side, rates) in Side::ALL.into_iter().zip(&mut rates) {
             let ipam = ipam(programs, side, "workers", &["10.77.0.0/16"]);
             let contender = Contender::new(programs, side, "bridge", &bridge(&ipam));
-            rates.push(site.node().inside(|| round(&contender, &pods))?);
+            rates.push(site.node().inside(|| round(&contender, &paths))?);
         }
     }
     let [reference, ours, floor] = rates.map(Series::of);
@@ -59,7 +60,7 @@ fn share<T: Sync, R: Send>(
     work: impl Fn(usize, &T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
     let next = AtomicUsize::new(0);
-    let worker = || {
+    let worker = || -> Result<Vec<R>, Error> {
         let mut done = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);

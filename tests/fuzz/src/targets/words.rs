@@ -275,6 +275,7 @@ pub const LEASES: &[&str] = &[
     "previous 10.244.3.0-24\n",
     "public 192.168.1.2 fd01::2\n",
     "uplink 192.168.1.1/24\n",
+    "uplink fd01::1/64\n",
     "lease 10.244.4.0-24 {\"PublicIP\":\"192.168.1.4\",\"PublicIPv6\":null,\"BackendType\":\"host-gw\"}\n",
     "reserved 10.244.5.0-24 {\"PublicIP\":\"192.168.1.1\",\"PublicIPv6\":null,\"BackendType\":\"host-gw\"}\n",
     "route 10.244.4.0/24 192.168.1.4 73\n",

@@ -1,0 +1,28 @@
+//! docs/bench.md: the table with its date, its machine, and how to read it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::figure::Figure;
+use crate::machine::Machine;
+use crate::table;
+
+const INTRODUCTION: &str = "\
+# Speed
+
+Written by `./bench --docs docs`, which builds and measures everything below; `./bench --quick` takes a look, `./bench bridge` measures
+one row. Whole processes as a runtime sees them, from before the spawn to after the wait; the sides take turns (A B C A B C) on one node
+in a namespace of its own, after a warm-up. *Reference*: Debian's containernetworking-plugins in `/usr/lib/cni`. *Ours*: the multi-call binary
+under each plugin's name. *Floor*: `tests/benches/floor`, C programs that do the least that the same work takes, and are no plugins for use.
+Values are medians, the best in brackets; ratios are of medians, in brackets of the best, against the limit of the issue that set it.
+*pass by minimum*: the medians miss the limit and the best values keep it, as on a machine that does other things meanwhile.
+";
+
+/// Writes it into a folder.
+pub fn write(folder: &Path, figures: &[Figure], machine: &Machine) -> Result<(), Error> {
+    let path = folder.join("bench.md");
+    let (sentence, table) = (machine.sentence(), table::markdown(figures));
+    let text = format!("{INTRODUCTION}\n{sentence}\n\n![bench](bench.svg)\n\n{table}");
+    fs::write(&path, text).map_err(Error::file(&path))
+}

@@ -1,0 +1,194 @@
+//! The daemon's decisions over any leases: which subnet, which routes, which changes.
+//!
+//! The input is a network configuration, a line `---`, and one line each for leases, the node, its uplink and the kernel.
+
+use ::overlay::{
+    Actual, Change, Claim, Junk, Lease, LeaseAttributes, NetworkConfig, Nexthop, Node, Route, Snapshot, Subnets,
+    Uplink, claim, conflicts, desired, diff,
+};
+
+use crate::random::Random;
+use crate::targets::overlay::leased;
+use crate::verdict::{Broken, Reached, Verdict, hold, same};
+
+/// Most lines.
+const LINES: usize = 400;
+
+/// The target.
+pub fn leases(data: &[u8]) -> Verdict {
+    let text = String::from_utf8_lossy(data);
+    let (config, lines) = text.split_once("\n---\n").unwrap_or((text.as_ref(), ""));
+    let config = match NetworkConfig::parse(config.as_bytes()) {
+        Err(error) => return Ok(Reached::at(&error.to_string())),
+        Ok(config) => config,
+    };
+    let mut world = World::default();
+    lines.lines().take(LINES).for_each(|line| world.read(line));
+    let own = match world.claim(&config, data)? {
+        Ok(own) => own,
+        Err(why) => return Ok(Reached::at(&why)),
+    };
+    let wanted = desired(&config, &world.snapshot, &own, &world.uplink);
+    for (destination, hop) in &wanted.routes {
+        let of_peer = world.snapshot.leases.iter().any(|lease| lease.subnets.iter().any(|s| s == *destination));
+        hold(of_peer && world.uplink.reaches(hop.gateway), || format!("{destination} through {hop:?}"))?;
+        let ours = own.iter().any(|own| own.contains(destination.ip()) || destination.contains(own.ip()));
+        hold(!ours, || format!("{destination} is routed away from {own}"))?;
+    }
+    let changes = diff(&wanted, &world.actual);
+    same("the same question", &diff(&wanted, &world.actual), &changes)?;
+    for change in &changes {
+        world.allowed(change)?;
+    }
+    settled(&wanted)?;
+    let problems = conflicts(&wanted, &world.actual);
+    Ok(Reached::at(&format!("{own:?} {changes:?} {:?} {problems:?}", wanted.problems)))
+}
+
+/// Where everything is as desired, there is nothing to change.
+fn settled(wanted: &::overlay::Desired) -> Result<(), Broken> {
+    let route = |(destination, hop): (&_, &::overlay::Hop)| Route {
+        destination: *destination,
+        gateway: Some(hop.gateway),
+        oif: Some(hop.oif),
+        metric: if hop.gateway.is_ipv4() { 0 } else { 1024 },
+        nexthop: None,
+        protocol: ::overlay::ROUTE_PROTOCOL,
+    };
+    let there = Actual { routes: wanted.routes.iter().map(route).collect(), nexthops: Vec::new() };
+    same("changes where all is as desired", &diff(wanted, &there), &Vec::new())
+}
+
+struct World {
+    snapshot: Snapshot,
+    node: Node,
+    uplink: Uplink,
+    actual: Actual,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let node =
+            Node { public_ip: [192, 168, 1, 1].into(), public_ipv6: None, name: None, previous: None };
+        let uplink = Uplink { index: 2, name: "eth0".to_owned(), mtu: 1500, ..Uplink::default() };
+        Self { snapshot: Snapshot::default(), node, uplink, actual: Actual::default() }
+    }
+}
+
+impl World {
+    /// One line; one that says nothing is passed over.
+    fn read(&mut self, line: &str) {
+        let mut words = line.splitn(3, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (what, first, rest) = (word(), word(), word());
+        match what {
+            "lease" | "reserved" => self.lease(first, rest, what == "reserved"),
+            "node" => self.node.name = Some(first.to_owned()).filter(|name| !name.is_empty()),
+            "previous" => self.node.previous = Subnets::parse_key(first).ok(),
+            "public" => {
+                self.node.public_ip = first.parse().unwrap_or(self.node.public_ip);
+                self.node.public_ipv6 = rest.parse().ok();
+            }
+            "uplink" => self.address(first),
+            "route" => self.actual.routes.extend(route(first, rest)),
+            "nexthop" => self.actual.nexthops.extend(nexthop(first, rest)),
+            _ => {}
+        }
+    }
+
+    fn address(&mut self, text: &str) {
+        let list = if text.contains(':') { &mut self.uplink.v6 } else { &mut self.uplink.v4 };
+        list.extend(text.parse().ok());
+    }
+
+    fn lease(&mut self, key: &str, value: &str, reserved: bool) {
+        let revision = i64::try_from(self.snapshot.leases.len()).unwrap_or(0);
+        match (Subnets::parse_key(key), LeaseAttributes::parse(value.as_bytes())) {
+            (Ok(subnets), Ok(attributes)) => {
+                self.snapshot.leases.push(Lease { subnets, attributes, reserved, revision });
+            }
+            (Err(error), _) => self.junk(key, error.to_string()),
+            (_, Err(error)) => self.junk(key, error.to_string()),
+        }
+    }
+
+    fn junk(&mut self, key: &str, reason: String) {
+        self.snapshot.junk.push(Junk { key: key.to_owned(), reason });
+    }
+
+    /// The subnets that the node gets, or why it gets none.
+    fn claim(&self, config: &NetworkConfig, seed: &[u8]) -> Result<Result<Subnets, String>, Broken> {
+        let mut random = Random::new(crate::verdict::fnv1a(seed));
+        let mut asked_for_nothing = false;
+        let claimed = claim(config, &self.snapshot, &self.node, &mut |bound| {
+            asked_for_nothing |= bound == 0;
+            random.below(bound)
+        });
+        hold(!asked_for_nothing, || "a number below 0 was asked for".to_owned())?;
+        let free = |subnets: &Subnets, but: Option<&Lease>| {
+            let mut others = self.snapshot.leases.iter().filter(|lease| Some(*lease) != but);
+            let taken = others.find(|lease| lease.subnets.overlaps(subnets));
+            same("a lease in the way", &taken, &None)
+        };
+        let own = match claimed {
+            Err(error) => return Ok(Err(error.to_string())),
+            Ok(Claim::Retake(lease)) => {
+                hold(self.snapshot.leases.contains(&lease), || format!("no such lease: {lease}"))?;
+                lease.subnets
+            }
+            Ok(Claim::Create(subnets)) => {
+                free(&subnets, None)?;
+                subnets
+            }
+            Ok(Claim::Replace { delete, create }) => {
+                hold(self.snapshot.leases.contains(&delete) && !delete.reserved, || format!("{delete}"))?;
+                free(&create, Some(&delete))?;
+                create
+            }
+        };
+        leased(config, &own)?;
+        Ok(Ok(own))
+    }
+
+    /// Only what carries our number is taken away.
+    fn allowed(&self, change: &Change) -> Result<(), Broken> {
+        match change {
+            Change::DeleteRoute(route) => {
+                hold(route.is_ours() && self.actual.routes.contains(route), || format!("deletes {route:?}"))
+            }
+            Change::DeleteNexthop { id } => {
+                let ours = |one: &&Nexthop| one.id == *id && one.protocol == ::overlay::ROUTE_PROTOCOL;
+                hold(self.actual.nexthops.iter().any(|one| ours(&one)), || format!("deletes nexthop {id}"))
+            }
+            Change::AddNexthop { id, .. } => {
+                let taken = self.actual.nexthops.iter().any(|one| one.id == *id);
+                hold(!taken, || format!("nexthop {id} is there already"))
+            }
+            Change::PutRoute { .. } => Ok(()),
+        }
+    }
+}
+
+/// `DESTINATION GATEWAY PROTOCOL METRIC NEXTHOP`, as many as there are.
+fn route(destination: &str, rest: &str) -> Option<Route> {
+    let mut words = rest.split(' ');
+    Some(Route {
+        destination: destination.parse().ok()?,
+        gateway: words.next().and_then(|word| word.parse().ok()),
+        oif: Some(2),
+        protocol: words.next().and_then(|word| word.parse().ok()).unwrap_or(::overlay::ROUTE_PROTOCOL),
+        metric: words.next().and_then(|word| word.parse().ok()).unwrap_or(0),
+        nexthop: words.next().and_then(|word| word.parse().ok()),
+    })
+}
+
+/// `ID GATEWAY PROTOCOL`.
+fn nexthop(id: &str, rest: &str) -> Option<Nexthop> {
+    let mut words = rest.split(' ');
+    let gateway = words.next().and_then(|word| word.parse().ok());
+    Some(Nexthop {
+        id: id.parse().ok()?,
+        hop: gateway.map(|gateway| ::overlay::Hop { gateway, oif: 2 }),
+        protocol: words.next().and_then(|word| word.parse().ok()).unwrap_or(::overlay::ROUTE_PROTOCOL),
+    })
+}
