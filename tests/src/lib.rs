@@ -2,6 +2,7 @@
 //!
 //! The tests run built binaries; worlds, traffic and the snapshot oracle come from `netns-fixtures`.
 
+pub mod cluster;
 mod world;
 
 pub use world::{World, address, merged};
