@@ -16,6 +16,7 @@ mod pinger;
 mod pod;
 mod process;
 mod runtime;
+mod scrutiny;
 mod snapshot;
 mod space;
 mod strace;

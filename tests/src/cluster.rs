@@ -25,6 +25,8 @@ pub const DUAL: &str =
 pub const V6: &str =
     r#"{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"host-gw"}}"#;
 
+const LARGE: &str = r#"{"Network":"10.128.0.0/9","SubnetMin":"10.130.0.0","SubnetMax":"10.140.0.0","Backend":{"Type":"host-gw"}}"#;
+
 /// What the daemon does after an event takes much less; the tests run on busy machines.
 pub const SOON: Duration = Duration::from_secs(5);
 /// What needs a store to be found dead or alive again.
@@ -70,7 +72,16 @@ impl Cluster {
         etcd
     }
 
-    /// A daemon on each node, ready. Each knows the first one's `more` flags.
+    /// An etcd that takes thousands of leases at once, for a network with room for [`peers`], all on-link for node 0.
+    #[must_use]
+    pub fn large_etcd(&self) -> Etcd<'_> {
+        self.node(0).run("ip address add 172.16.0.1/16 dev eth0");
+        let etcd = Etcd::start_with(self.underlay.hub(), self.underlay.hub_ip(), &["--max-txn-ops=10000"]);
+        etcd.put(&config_key(), LARGE);
+        etcd
+    }
+
+    /// A daemon on each node, ready.
     #[must_use]
     pub fn daemons(&self, options: &DaemonOptions) -> Vec<Daemon<'_>> {
         let nodes = self.underlay.nodes().iter();
@@ -199,6 +210,20 @@ pub fn health(node: &Node, path: &str) -> io::Result<(u16, String)> {
 pub fn readyz(node: &Node) -> (u16, Value) {
     let (status, body) = health(node, "/readyz").unwrap_or_default();
     (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+}
+
+/// Leases of so many nodes of a large network, each with a gateway of its own, as keys and values.
+#[must_use]
+pub fn peers(count: u32) -> Vec<(String, String)> {
+    let lease = |n: u32| {
+        let (high, low) = (n / 256, n % 256);
+        let value = format!(
+            r#"{{"PublicIP":"172.16.{}.{low}","PublicIPv6":null,"BackendType":"host-gw"}}"#,
+            high + 1
+        );
+        (format!("{}10.{}.{low}.0-24", leases_prefix(), 200 + high), value)
+    };
+    (0..count).map(lease).collect()
 }
 
 /// Writes many keys in one transaction; etcd must allow it (`--max-txn-ops`).

@@ -4,7 +4,7 @@
 
 struct pair {
     const char *host, *sandbox_name;
-    int bridge, sandbox, sandbox_index, mtu;
+    int bridge, sandbox, mtu;
     const unsigned char *mac;
 };
 
@@ -21,8 +21,7 @@ UNUSED uint32_t add_pair(struct batch *b, const struct pair *p) {
     attribute(b, IFLA_INFO_KIND, "veth", 4);
     struct rtattr *data = nest(b, IFLA_INFO_DATA), *peer = nest(b, VETH_INFO_PEER);
     // Without IFF_UP: a peer cannot be opened before the pair is linked (ENOTCONN).
-    struct ifinfomsg *other = take(b, sizeof *other);
-    other->ifi_index = p->sandbox_index;
+    take(b, sizeof(struct ifinfomsg));
     attribute_text(b, IFLA_IFNAME, p->sandbox_name);
     attribute_u32(b, IFLA_NET_NS_FD, p->sandbox);
     attribute_u32(b, IFLA_MTU, p->mtu);

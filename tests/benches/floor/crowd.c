@@ -15,7 +15,7 @@ static void attach(int home, const char *bridge, int number) {
     int s = netlink(NETLINK_ROUTE), sandbox = new_namespace(home);
     char host[16], text[32];
     snprintf(host, sizeof host, "crowd%05d", number);
-    struct pair pair = {host, "eth0", link_index(s, bridge), sandbox, 2, 1500, NULL};
+    struct pair pair = {host, "eth0", link_index(s, bridge), sandbox, 1500, NULL};
     uint32_t last = add_pair(&b, &pair);
     submit(s, &b);
     int error = acknowledged(s, last);

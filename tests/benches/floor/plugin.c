@@ -112,17 +112,17 @@ static void look_at_bridge(int s, struct batch *b, int bridge) {
 static void configure(const struct request *r, struct batch *b, int sandbox) {
     if (setns(sandbox, CLONE_NEWNET)) fail("setns", errno);
     unsigned char ip[16], gateway[16];
-    int s = netlink(NETLINK_ROUTE);
+    int s = netlink(NETLINK_ROUTE), index = link_index(s, r->ifname);
     b->used = 0;
-    set_up(b, 2, 1, 0);
+    set_up(b, index, 1, 0);
     inet_pton(AF_INET, r->v4, ip);
     inet_pton(AF_INET, "10.77.0.1", gateway);
-    uint32_t last = add_address(b, 2, AF_INET, ip, gateway);
+    uint32_t last = add_address(b, index, AF_INET, ip, gateway);
     if (r->dual) {
         b->header->nlmsg_flags &= ~NLM_F_ACK;
         inet_pton(AF_INET6, r->v6, ip);
         inet_pton(AF_INET6, "fd00:77::1", gateway);
-        last = add_address(b, 2, AF_INET6, ip, gateway);
+        last = add_address(b, index, AF_INET6, ip, gateway);
     }
     submit(s, b);
     int error = acknowledged(s, last);
@@ -137,7 +137,7 @@ static void bridge_add(const struct request *r, struct batch *b) {
     char host[16];
     snprintf(host, sizeof host, "veth%08x", r->index);
     unsigned char mac[6] = {0x0a, 0x58, 10, 77, r->index >> 8 & 255, r->index & 255};
-    struct pair pair = {host, r->ifname, bridge, sandbox, 2, 1500, mac};
+    struct pair pair = {host, r->ifname, bridge, sandbox, 1500, mac};
     b->used = 0;
     uint32_t last = add_pair(b, &pair);
     submit(s, b);

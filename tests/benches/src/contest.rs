@@ -1,6 +1,7 @@
 //! Sides that take turns: A B C A B C, so that whatever else the machine does hits all of them alike.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use netns_fixtures::{Pod, Space};
 
@@ -12,6 +13,9 @@ use crate::site::Site;
 
 /// Rounds that are run and not counted.
 const WARM: usize = 3;
+/// Between two contenders: what a DEL leaves to the kernel (RCU barriers of links and of nftables, some 20 ms) would be
+/// waited for by the next one.
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// A plugin with a configuration, as one side runs it.
 #[derive(Debug, Clone)]
@@ -115,11 +119,12 @@ fn turns(paths: &[String], contenders: &[Contender], rounds: usize) -> Result<Ve
     let mut number = 0;
     for round in 0..rounds + WARM {
         for (contender, cycles) in contenders.iter().zip(&mut taken) {
-            if round >= WARM && (round - WARM) % contender.every != 0 {
+            if round >= WARM && !(round - WARM).is_multiple_of(contender.every) {
                 continue;
             }
             let sandbox = if contender.leaves_the_sandbox_alone() { shared } else { unused.next() };
             let (add, del) = contender.cycle(&container(number), sandbox.map_or("", String::as_str))?;
+            std::thread::park_timeout(PAUSE);
             number += 1;
             if round >= WARM {
                 cycles.add.push(add);

@@ -7,7 +7,7 @@ use netns_fixtures::{Node, Pod, Space};
 /// The bridge that all sides attach to.
 pub const BRIDGE: &str = "pfbr0";
 
-/// A node with `pfbr0`, 10.77.0.1/16 and fd00:77::1/64 on it.
+/// A node with `pfbr0`, 10.77.0.1/16 and `fd00:77::1/64` on it.
 pub struct Site {
     node: Node,
 }

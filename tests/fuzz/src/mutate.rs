@@ -149,7 +149,8 @@ fn cut(input: &mut Vec<u8>, random: &mut Random) {
 fn repeat(input: &mut Vec<u8>, random: &mut Random) {
     let (from, to) = piece(input.len(), random);
     let Some(piece) = input.get(from..to).filter(|piece| !piece.is_empty()) else { return };
-    let room = (LONGEST.saturating_sub(input.len()) / piece.len()).min(if random.once_in(8) { 4000 } else { 4 });
+    let room =
+        (LONGEST.saturating_sub(input.len()) / piece.len()).min(if random.once_in(8) { 4000 } else { 4 });
     let copies = piece.repeat(random.below(room + 1));
     input.splice(to..to, copies);
 }
@@ -173,6 +174,9 @@ fn replace_token(input: &mut Vec<u8>, words: &[&str], random: &mut Random) {
     let in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/:%".contains(byte) || *byte >= 0x80;
     let Some((before, after)) = input.split_at_checked(at) else { return };
     let from = before.len() - before.iter().rev().take_while(|byte| in_token(byte)).count();
+    // The colon between key and value is none of an address.
+    let is_separator = input.get(from) == Some(&b':') && input.get(from + 1) != Some(&b':') && from < at;
+    let from = from + usize::from(is_separator);
     let to = at + after.iter().take_while(|byte| in_token(byte)).count();
     let new = word(words, random).as_bytes().to_vec();
     let is_string = input.get(from.wrapping_sub(1)) == Some(&b'"') && input.get(to) == Some(&b'"');

@@ -17,7 +17,7 @@ use crate::site::{BRIDGE, Site};
 
 const ROUNDS: usize = 60;
 const ATTACHMENTS: u32 = 1_000;
-const GATHERS: Duration = Duration::from_secs(120);
+const GATHERS: Duration = Duration::from_mins(2);
 
 /// A thousand ports on the bridge, made by the floor's `crowd`, and as many reservations on each side.
 pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {

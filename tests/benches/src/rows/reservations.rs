@@ -40,8 +40,9 @@ pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
     }
     contenders.push(Contender::new(programs, Side::Floor, "host-local", &config(programs, Side::Floor, 0)));
     let cycles = interleave(&Site::new(), &contenders, effort.rounds(ROUNDS))?;
-    let verbs: [(&str, fn(&Cycles) -> &Series); 2] = [("ADD", |c| &c.add), ("DEL", |c| &c.del)];
-    Ok(verbs.iter().flat_map(|(verb, of)| figures(&cycles, verb, *of)).collect())
+    let mut all = figures(&cycles, "ADD", |cycle| &cycle.add);
+    all.extend(figures(&cycles, "DEL", |cycle| &cycle.del));
+    Ok(all)
 }
 
 fn figures(cycles: &[Cycles], verb: &str, of: fn(&Cycles) -> &Series) -> Vec<Figure> {

@@ -14,12 +14,7 @@ use crate::targets::Target;
 const PULSE: Duration = Duration::from_secs(1);
 
 /// Tries mutations until `end`, each written to `current` first; one line a second says how it goes.
-pub fn child(
-    target: &'static Target,
-    seed: u64,
-    current: &Path,
-    time: Duration,
-) -> io::Result<ExitCode> {
+pub fn child(target: &'static Target, seed: u64, current: &Path, time: Duration) -> io::Result<ExitCode> {
     let mut pool = Pool::new(target, seed)?;
     let current = File::create(current)?;
     let (start, mut said, mut runs) = (Instant::now(), Instant::now(), 0_u64);

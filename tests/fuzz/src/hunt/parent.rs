@@ -1,10 +1,12 @@
 //! The process that watches: it starts children, ends those that hang or grow, and makes what ended one small.
 
+use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::corpus;
@@ -19,6 +21,8 @@ const MEMORY: u64 = 2 << 30;
 const ONCE: Duration = Duration::from_secs(5);
 /// Most attempts to make an input smaller.
 const ATTEMPTS: usize = 400;
+/// How many lines of a child's stderr are shown when it has found something.
+const LAST_WORDS: usize = 12;
 /// After so many finds a target wants mending, not searching.
 const FINDS: usize = 10;
 
@@ -76,27 +80,24 @@ enum Output {
 }
 
 fn command(arguments: &[&str]) -> io::Result<Child> {
-    let hidden = arguments.first() == Some(&"--once");
     Command::new(std::env::current_exe()?)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(if hidden { Stdio::null() } else { Stdio::inherit() })
+        .stderr(Stdio::piped())
         .spawn()
 }
 
 /// Waits for the end of a child, or makes it.
 fn watch(mut child: Child, patience: Duration, output: Output) -> io::Result<End> {
-    let lines = lines(&mut child);
+    let lines = lines(child.stdout.take());
+    let complaints = lines_at_the_end(child.stderr.take());
     let mut heard = Instant::now();
     let why = loop {
         match lines.recv_timeout(Duration::from_millis(250)) {
             Ok(line) => {
                 heard = Instant::now();
-                if output == Output::Shown {
-                    write!(io::stdout(), "\r{line}  ")?;
-                    io::stdout().flush()?;
-                }
+                show(output, &format!("\r{line}  "))?;
             }
             Err(RecvTimeoutError::Disconnected) => break None,
             Err(RecvTimeoutError::Timeout) if heard.elapsed() > patience => break Some("it hangs"),
@@ -104,35 +105,53 @@ fn watch(mut child: Child, patience: Duration, output: Output) -> io::Result<End
             Err(RecvTimeoutError::Timeout) => {}
         }
     };
-    if output == Output::Shown {
-        writeln!(io::stdout())?;
-    }
+    show(output, "\n")?;
     if why.is_some() {
         child.kill()?;
     }
     let status = child.wait()?;
     scratch::sweep(child.id())?;
-    match why {
-        Some(why) => Ok(End::Found(why.to_owned())),
-        None if status.success() => Ok(End::Quiet),
-        None => Ok(End::Found(status.to_string())),
+    let said = complaints.join().unwrap_or_default();
+    Ok(match why {
+        Some(why) => End::Found(why.to_owned()),
+        None if status.success() => End::Quiet,
+        None => End::Found(format!("{status}\n{}\n", said.join("\n"))),
+    })
+}
+
+fn show(output: Output, text: &str) -> io::Result<()> {
+    if output == Output::Hidden {
+        return Ok(());
     }
+    io::stdout().write_all(text.as_bytes())?;
+    io::stdout().flush()
 }
 
 /// The lines that a child prints, until it ends.
-fn lines(child: &mut Child) -> Receiver<String> {
+fn lines(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
     let (sender, receiver) = channel();
-    if let Some(pipe) = child.stdout.take() {
-        std::thread::spawn(move || {
-            let lines = BufReader::new(pipe).lines().map_while(Result::ok);
-            for line in lines {
-                if sender.send(line).is_err() {
-                    break;
-                }
+    std::thread::spawn(move || {
+        for line in pipe.map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
             }
-        });
-    }
+        }
+    });
     receiver
+}
+
+/// The last lines of what a child says on stderr, where plugins also talk to people.
+fn lines_at_the_end(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let mut last = VecDeque::new();
+        for line in lines(pipe) {
+            if last.len() == LAST_WORDS {
+                last.pop_front();
+            }
+            last.push_back(line);
+        }
+        last.into()
+    })
 }
 
 /// Resident memory in bytes (`proc(5)`, second word of `statm`, in pages of 4096 bytes).
@@ -150,8 +169,12 @@ fn smallest(target: &'static Target, input: &[u8]) -> io::Result<Vec<u8>> {
         let (mut at, before) = (0, best.len());
         while at < best.len() && attempts < ATTEMPTS {
             let end = (at + piece).min(best.len());
-            let shorter: Vec<u8> =
-                best.iter().enumerate().filter(|(i, _)| *i < at || *i >= end).map(|(_, byte)| *byte).collect();
+            let shorter: Vec<u8> = best
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i < at || *i >= end)
+                .map(|(_, byte)| *byte)
+                .collect();
             attempts += 1;
             if ends_a_child(target, &shorter)? { best = shorter } else { at = end }
         }

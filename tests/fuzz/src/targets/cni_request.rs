@@ -54,7 +54,8 @@ pub fn call(data: &[u8]) -> Verdict {
         }
         Ok(call) => {
             accepted(&request, &call)?;
-            let seen = (call.command, call.version, call.prev_result.as_ref(), call.valid_attachments.as_ref());
+            let seen =
+                (call.command, call.version, call.prev_result.as_ref(), call.valid_attachments.as_ref());
             Ok(Reached::at(&format!("{seen:?}")))
         }
     }

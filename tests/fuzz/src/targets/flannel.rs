@@ -16,7 +16,8 @@ use crate::verdict::{Broken, Reached, Verdict, hold, must, same};
 /// What the fake delegate answers ADD with.
 pub const ANSWER: &str = "{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.1.17.2/24\"}]}";
 /// The daemon's file in a world that has one.
-pub const ENV: &str = "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.17.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+pub const ENV: &str =
+    "FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.17.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
 
 thread_local! {
     /// What the fake delegate was called with: verb and configuration.
@@ -29,7 +30,7 @@ thread_local! {
 struct Delegate;
 
 impl Delegate {
-    fn called(&self, call: &Call) -> Result<(), Error> {
+    fn called(call: &Call) -> Result<(), Error> {
         let conf = serde_json::from_slice(&call.stdin).unwrap_or_default();
         CALLS.with_borrow_mut(|calls| calls.push((call.command.to_string(), conf)));
         if FAILS.get() { Err(Error::new(Code::KERNEL, "the delegate fails")) } else { Ok(()) }
@@ -46,23 +47,23 @@ impl Plugin for Delegate {
     }
 
     fn add(&self, call: &Call) -> Result<Added, Error> {
-        self.called(call).map(|()| Added::Verbatim(ANSWER.to_owned()))
+        Self::called(call).map(|()| Added::Verbatim(ANSWER.to_owned()))
     }
 
     fn del(&self, call: &Call) -> Result<(), Error> {
-        self.called(call)
+        Self::called(call)
     }
 
     fn check(&self, call: &Call) -> Result<(), Error> {
-        self.called(call)
+        Self::called(call)
     }
 
     fn gc(&self, call: &Call) -> Result<(), Error> {
-        self.called(call)
+        Self::called(call)
     }
 
     fn status(&self, call: &Call) -> Result<(), Error> {
-        self.called(call)
+        Self::called(call)
     }
 }
 
@@ -103,9 +104,10 @@ impl Node {
         }
     }
 
-    /// Makes the delegate fail from now on, or succeed.
-    pub fn fail(&self, fails: bool) {
-        FAILS.set(fails);
+    /// Makes the delegate fail from now on, or succeed again; whether it fails now.
+    pub fn turn_delegate() -> bool {
+        FAILS.set(!FAILS.get());
+        FAILS.get()
     }
 
     /// The directory of saved configurations.
@@ -223,7 +225,7 @@ fn written(env: &SubnetEnv) -> String {
         ("IPV6_SUBNET", list(env.subnet_v6.as_slice())),
     ] {
         if !value.is_empty() {
-            text.push_str(&format!("FLANNEL_{name}={value}\n"));
+            text += &format!("FLANNEL_{name}={value}\n");
         }
     }
     text

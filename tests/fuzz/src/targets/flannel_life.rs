@@ -53,8 +53,7 @@ impl Life {
             "STATUS" => Reached::at(&gist(&self.node.perform("STATUS", ("", ""), |_| {})?.0)),
             "GC" => self.gc(first, rest)?,
             "FAIL" => {
-                self.fails = !self.fails;
-                self.node.fail(self.fails);
+                self.fails = Node::turn_delegate();
                 Reached::at(verb)
             }
             "NOENV" => Reached::at(&format!("{:?}", self.node.put_env(None).is_ok())),

@@ -109,12 +109,13 @@ pub fn text(data: &[u8]) -> Verdict {
     hold(owner.is_some() != text.trim().is_empty(), || format!("{text:?} is blank or has an owner"))?;
     let dns = resolv::parse(&text);
     let mut again = String::new();
-    for (keyword, words) in [("nameserver", &dns.nameservers), ("search", &dns.search), ("options", &dns.options)]
+    for (keyword, words) in
+        [("nameserver", &dns.nameservers), ("search", &dns.search), ("options", &dns.options)]
     {
-        words.iter().for_each(|word| again.push_str(&format!("{keyword} {word}\n")));
+        again.extend(words.iter().map(|word| format!("{keyword} {word}\n")));
     }
     if !dns.domain.is_empty() {
-        again.push_str(&format!("domain {}\n", dns.domain));
+        again.extend(["domain ", dns.domain.as_str(), "\n"].map(str::to_owned));
     }
     same("resolv.conf written and read", &resolv::parse(&again), &dns)?;
     Ok(Reached::at(&format!("{owner:?} {dns:?}")))
@@ -142,10 +143,11 @@ pub fn files(data: &[u8]) -> Verdict {
     let store = Store::new(&world.scope, &world.host);
     let owner = Owner::new("new", "eth0");
     let address = IpAddr::from([10, 1, 0, 200]);
+    let reserved = must("the lock", store.lock())?.reserve(address, &owner);
+    hold(must("a free address", reserved)?, || format!("{address} is taken"))?;
+    // Each verb takes the lock anew.
     let mut locked = must("the lock", store.lock())?;
-    hold(must("a free address", locked.reserve(address, &owner))?, || format!("{address} is taken"))?;
-    let holdings = must("holdings", locked.holdings(&owner))?;
-    same("holdings", &holdings, &(owner.clone(), vec![address]))?;
+    same("holdings", &must("holdings", locked.holdings(&owner))?, &(owner.clone(), vec![address]))?;
     must("a release", locked.release(&owner))?;
     drop(locked);
     let left = must("reservations", reservations(&world.scope.data_dir, &world.scope.network))?;

@@ -25,7 +25,8 @@ pub fn life(data: &[u8]) -> Verdict {
     let (conf, steps) = text.split_once("\n---\n").unwrap_or((text.as_ref(), ""));
     let scratch = must("a scratch directory", Scratch::new())?;
     let Some(conf) = confined(conf, scratch.path()) else { return Ok(Reached::at("no configuration")) };
-    let mut network = Network { home: scratch.path().join("networks"), conf, held: BTreeMap::new(), alone: true };
+    let mut network =
+        Network { home: scratch.path().join("networks"), conf, held: BTreeMap::new(), alone: true };
     let mut reached = Reached::at("");
     for step in steps.lines().take(STEPS) {
         reached = reached.and(network.step(step)?);
@@ -66,7 +67,9 @@ impl Network {
             "ADD" => self.add(first, rest),
             "DEL" => self.del(first, rest),
             "CHECK" => self.check(first, rest),
-            "STATUS" => self.perform("STATUS", (first, rest), |_| {}).map(|response| Reached::at(&gist(&response))),
+            "STATUS" => {
+                self.perform("STATUS", (first, rest), |_| {}).map(|response| Reached::at(&gist(&response)))
+            }
             "GC" => self.gc(first, rest),
             _ => {
                 self.alone = false;
@@ -97,7 +100,7 @@ impl Network {
             let result = AddResult::decode(response.stdout.as_bytes(), Version::NEWEST);
             let addresses: Vec<IpAddr> =
                 must("a result", result)?.ips.iter().map(|ip| ip.address.ip()).collect();
-            let stored = self.stored(id, ifname)?;
+            let stored = self.stored(id, ifname);
             let lost = addresses.iter().find(|address| !stored.contains(address));
             same("an address without a reservation", &lost, &None)?;
             if self.alone {
@@ -114,9 +117,11 @@ impl Network {
 
     fn del(&mut self, id: &str, ifname: &str) -> Verdict {
         let response = self.perform("DEL", (id, ifname), |_| {})?;
-        hold(response.exit == 0 || !self.alone || !is_attachment(&response), || format!("DEL: {response:?}"))?;
+        hold(response.exit == 0 || !self.alone || !is_attachment(&response), || {
+            format!("DEL: {response:?}")
+        })?;
         if response.exit == 0 {
-            same("what DEL leaves", &self.stored(id, ifname)?, &Vec::new())?;
+            same("what DEL leaves", &self.stored(id, ifname), &Vec::new())?;
             self.held.remove(&(id.to_owned(), ifname.to_owned()));
         }
         self.in_order()?;
@@ -142,11 +147,11 @@ impl Network {
         Ok(Reached::at(&gist(&response)))
     }
 
-    fn stored(&self, id: &str, ifname: &str) -> Result<Vec<IpAddr>, Broken> {
+    fn stored(&self, id: &str, ifname: &str) -> Vec<IpAddr> {
         let owner = Owner::new(id, ifname);
         // A directory that cannot be read has no reservations that could be told of.
         let all = reservations(&self.home, "net").unwrap_or_default();
-        Ok(all.iter().filter(|one| one.holder.owner() == Some(&owner)).map(|one| one.address).collect())
+        all.iter().filter(|one| one.holder.owner() == Some(&owner)).map(|one| one.address).collect()
     }
 
     /// While nobody interferes, the files say what the answers said.
@@ -172,7 +177,8 @@ fn is_attachment(response: &Response) -> bool {
 fn inside(home: &Path, name: &str) -> Option<PathBuf> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     let name = name.trim_matches('/');
-    let relative = if name.starts_with(".ironbridge") { PathBuf::from(name) } else { Path::new("net").join(name) };
+    let relative =
+        if name.starts_with(".ironbridge") { PathBuf::from(name) } else { Path::new("net").join(name) };
     (relative.components().all(plain) && !name.contains('\0')).then(|| home.join(relative))
 }
 

@@ -3,8 +3,8 @@
 //! The input is a network configuration, a line `---`, and one line each for leases, the node, its uplink and the kernel.
 
 use ::overlay::{
-    Actual, Change, Claim, Junk, Lease, LeaseAttributes, NetworkConfig, Nexthop, Node, Route, Snapshot, Subnets,
-    Uplink, claim, conflicts, desired, diff,
+    Actual, Change, Claim, Junk, Lease, LeaseAttributes, NetworkConfig, Nexthop, Node, Route, Snapshot,
+    Subnets, Uplink, claim, conflicts, desired, diff,
 };
 
 use crate::random::Random;
@@ -30,7 +30,8 @@ pub fn leases(data: &[u8]) -> Verdict {
     };
     let wanted = desired(&config, &world.snapshot, &own, &world.uplink);
     for (destination, hop) in &wanted.routes {
-        let of_peer = world.snapshot.leases.iter().any(|lease| lease.subnets.iter().any(|s| s == *destination));
+        let of_peer =
+            world.snapshot.leases.iter().any(|lease| lease.subnets.iter().any(|s| s == *destination));
         hold(of_peer && world.uplink.reaches(hop.gateway), || format!("{destination} through {hop:?}"))?;
         let ours = own.iter().any(|own| own.contains(destination.ip()) || destination.contains(own.ip()));
         hold(!ours, || format!("{destination} is routed away from {own}"))?;
@@ -68,8 +69,7 @@ struct World {
 
 impl Default for World {
     fn default() -> Self {
-        let node =
-            Node { public_ip: [192, 168, 1, 1].into(), public_ipv6: None, name: None, previous: None };
+        let node = Node { public_ip: [192, 168, 1, 1].into(), public_ipv6: None, name: None, previous: None };
         let uplink = Uplink { index: 2, name: "eth0".to_owned(), mtu: 1500, ..Uplink::default() };
         Self { snapshot: Snapshot::default(), node, uplink, actual: Actual::default() }
     }
@@ -82,7 +82,10 @@ impl World {
         let mut word = || words.next().unwrap_or_default();
         let (what, first, rest) = (word(), word(), word());
         match what {
-            "lease" | "reserved" => self.lease(first, rest, what == "reserved"),
+            "lease" | "reserved" => match self.lease(first, rest) {
+                Ok(lease) => self.snapshot.leases.push(Lease { reserved: what == "reserved", ..lease }),
+                Err(reason) => self.snapshot.junk.push(Junk { key: first.to_owned(), reason }),
+            },
             "node" => self.node.name = Some(first.to_owned()).filter(|name| !name.is_empty()),
             "previous" => self.node.previous = Subnets::parse_key(first).ok(),
             "public" => {
@@ -98,22 +101,16 @@ impl World {
 
     fn address(&mut self, text: &str) {
         let list = if text.contains(':') { &mut self.uplink.v6 } else { &mut self.uplink.v4 };
-        list.extend(text.parse().ok());
-    }
-
-    fn lease(&mut self, key: &str, value: &str, reserved: bool) {
-        let revision = i64::try_from(self.snapshot.leases.len()).unwrap_or(0);
-        match (Subnets::parse_key(key), LeaseAttributes::parse(value.as_bytes())) {
-            (Ok(subnets), Ok(attributes)) => {
-                self.snapshot.leases.push(Lease { subnets, attributes, reserved, revision });
-            }
-            (Err(error), _) => self.junk(key, error.to_string()),
-            (_, Err(error)) => self.junk(key, error.to_string()),
+        if let Ok(address) = text.parse() {
+            list.push(address);
         }
     }
 
-    fn junk(&mut self, key: &str, reason: String) {
-        self.snapshot.junk.push(Junk { key: key.to_owned(), reason });
+    fn lease(&self, key: &str, value: &str) -> Result<Lease, String> {
+        let revision = i64::try_from(self.snapshot.leases.len()).unwrap_or(0);
+        let subnets = Subnets::parse_key(key).map_err(|error| error.to_string())?;
+        let attributes = LeaseAttributes::parse(value.as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Lease { subnets, attributes, reserved: false, revision })
     }
 
     /// The subnets that the node gets, or why it gets none.
