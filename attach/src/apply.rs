@@ -1,21 +1,20 @@
 //! Steps as acts: what each does to the kernel when an attachment is made.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
-use cni::Cidr;
-use ipnetwork::IpNetwork;
-use kernel::{
-    Address, BridgePort, Cause, Dad, Group, Link, Mac, Monitor, Operstate, PortState, Route, sysctl,
-};
+use kernel::{Address, BridgePort, Cause, Group, Link, Monitor, Operstate, PortState, Route, sysctl};
 
-use crate::error::Error;
+use crate::error::{Error, On};
 use crate::masquerade;
-use crate::step::{Bridge, Conflict, Family, Need, Promiscuity, Step, Sysctl, Veth};
+use crate::shared;
+use crate::step::{Family, Need, Step, Sysctl, Veth, Write};
 use crate::world::{Place, World};
 
 /// How long a port may take to come up. The kernel needs some 0.1 ms; the reference gives up after 2.55 s.
 const PORT_DEADLINE: Duration = Duration::from_millis(2_550);
+
+/// How long the carrier of a bridge is waited for after its first port has come up.
+const CARRIER_DEADLINE: Duration = Duration::from_millis(250);
 
 /// How long duplicate address detection may take, as in the reference (`SettleAddresses`).
 const DAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,75 +30,68 @@ impl Step {
     /// its inverse takes that into account.
     pub fn apply(&self, world: &mut World) -> Result<(), Error> {
         match self {
-            Self::EnsureBridge(bridge) => ensure_bridge(world, bridge),
+            Self::EnsureBridge(bridge) => shared::ensure_bridge(world, bridge),
             Self::CreateVeth(veth) => create_veth(world, veth),
-            Self::SetPort { host, port, mark } => {
-                let index = world.index(Place::Host, host)?;
-                let rtnl = world.rtnl(Place::Host)?;
-                if *port != BridgePort::default() {
-                    rtnl.set_bridge_port(index, *port)?;
-                }
-                Ok(rtnl.set_link_alias(index, mark)?)
-            }
+            Self::SetPort { host, port, mark } => set_port(world, host, *port, mark),
             Self::Sysctls(Place::Host, list) => Ok(write_sysctls(list)?),
-            Self::Sysctls(Place::Sandbox, list) => world.visit(|| write_sysctls(list)),
-            Self::AddAddress { ifname, address, dad } => add_address(world, ifname, *address, *dad),
-            Self::RaiseLink { ifname } => {
-                let index = world.index(Place::Sandbox, ifname)?;
-                Ok(world.rtnl(Place::Sandbox)?.set_link_up(index)?)
+            Self::Sysctls(Place::Sandbox, list) => {
+                Ok(world.sandbox().netns().visit(|| write_sysctls(list))??)
+            }
+            Self::AddAddress { .. } | Self::RaiseLink { .. } | Self::AddRoute { .. } => {
+                together(std::slice::from_ref(self), world)
             }
             Self::AwaitAddresses { ifname } => await_addresses(world, ifname),
-            Self::AddRoute { ifname, route } => {
-                let oif = Some(world.index(Place::Sandbox, ifname)?);
-                Ok(world.rtnl(Place::Sandbox)?.append_route(&Route { oif, ..route.clone() })?)
-            }
             Self::EnsureAddress { bridge, address, conflict } => {
-                ensure_address(world, bridge, *address, *conflict)
+                shared::ensure_address(world, bridge, *address, *conflict)
             }
             Self::EnsureForwarding(family) => Ok(sysctl::ensure(family.forwarding(), "1")?),
             Self::Masquerade { attachment, addresses, backend } => {
                 masquerade::add(*backend, attachment, addresses)
             }
-            Self::AwaitPort { host } => await_port(world, host),
+            Self::AwaitPort { host, bridge } => {
+                await_port(world, host)?;
+                await_carrier(world, bridge)
+            }
+            Self::ForgetNeighbours { bridge, addresses } => {
+                shared::forget_neighbours(world, bridge, addresses)
+            }
             Self::Announce { ifname } => announce(world, ifname),
         }
     }
 }
 
-fn ensure_bridge(world: &mut World, wanted: &Bridge) -> Result<(), Error> {
-    let name = &wanted.name;
-    let link = if let Some(link) = world.look(Place::Host, name)? {
-        link
-    } else {
-        let made = kernel::Bridge { name, mac: Some(fixed_mac()), mtu: wanted.mtu };
-        // Somebody else may win the race: then the bridge is theirs, and just as good.
-        world.rtnl(Place::Host)?.create_bridge(&made)?;
-        sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0").ok(); // absent without IPv6
-        world.look(Place::Host, name)?.ok_or_else(|| Error::BridgeGone { name: name.clone() })?
-    };
-    match link.kind.as_deref() {
-        Some("bridge") => {}
-        kind => {
-            let kind = kind.unwrap_or("physical device").to_owned();
-            return Err(Error::NotABridge { name: name.clone(), kind });
-        }
+impl Step {
+    /// Whether the step is one request through the sandbox's socket, which may go out with others of that kind.
+    pub(crate) fn goes_with_others(&self) -> bool {
+        matches!(self, Self::AddAddress { .. } | Self::RaiseLink { .. } | Self::AddRoute { .. })
     }
-    let rtnl = world.rtnl(Place::Host)?;
-    if wanted.promiscuity == Promiscuity::On && link.promiscuity == 0 {
-        rtnl.set_link_promiscuous(link.index, kernel::Promiscuity::On)?;
-    }
-    if !link.up {
-        rtnl.set_link_up(link.index)?;
-    }
-    Ok(())
 }
 
-/// A random, locally administered unicast address. Set at creation, it is the bridge's own for ever; otherwise the
-/// bridge would take the lowest of its ports' and change it as they come and go (`br_stp_recalculate_bridge_id`).
-fn fixed_mac() -> Mac {
-    let [first, rest @ .., _, _] = RandomState::new().build_hasher().finish().to_ne_bytes();
-    let [second, third, fourth, fifth, sixth] = rest;
-    Mac([(first & 0xfc) | 0x02, second, third, fourth, fifth, sixth])
+/// Sends steps that go together in one message. If one is refused the kernel still tries the rest; that is no harm, for
+/// all of them go with the interface.
+pub(crate) fn together(steps: &[Step], world: &mut World) -> Result<(), Error> {
+    let Some(Step::AddAddress { ifname, .. } | Step::RaiseLink { ifname } | Step::AddRoute { ifname, .. }) =
+        steps.first()
+    else {
+        return Ok(());
+    };
+    let index = world.index(Place::Sandbox, ifname)?;
+    let mut batch = world.rtnl(Place::Sandbox).batch();
+    for step in steps {
+        if let Step::AddAddress { address, dad, .. } = step {
+            batch.add_address(index, (*address).into(), *dad);
+        } else if let Step::AddRoute { route, .. } = step {
+            batch.append_route(&Route { oif: Some(index), ..route.clone() });
+        } else {
+            batch.raise_link(index);
+        }
+    }
+    batch.commit_all().on(ifname)
+}
+
+fn set_port(world: &mut World, host: &str, port: BridgePort, mark: &str) -> Result<(), Error> {
+    let index = world.index(Place::Host, host)?;
+    world.rtnl(Place::Host).dress_bridge_port(index, port, mark).on(host)
 }
 
 fn create_veth(world: &mut World, veth: &Veth) -> Result<(), Error> {
@@ -140,19 +132,17 @@ fn already_there(world: &mut World, veth: &Veth) -> Result<Error, Error> {
 
 fn write_sysctls(list: &[Sysctl]) -> Result<(), kernel::Error> {
     for setting in list {
-        // Where nothing can be written (a read-only /proc/sys), what is right already will do.
-        let written = sysctl::write(&setting.path, setting.value)
-            .or_else(|_| sysctl::ensure(&setting.path, setting.value));
+        let ensured = || sysctl::ensure(&setting.path, setting.value);
+        let written = match setting.write {
+            // Where nothing can be written (a read-only /proc/sys), what is right already will do.
+            Write::Always => sysctl::write(&setting.path, setting.value).or_else(|_| ensured()),
+            Write::IfDifferent => ensured(),
+        };
         if setting.need == Need::Required {
             written?;
         }
     }
     Ok(())
-}
-
-fn add_address(world: &mut World, ifname: &str, address: Cidr, dad: Dad) -> Result<(), Error> {
-    let index = world.index(Place::Sandbox, ifname)?;
-    Ok(world.rtnl(Place::Sandbox)?.add_address(index, address.into(), dad)?)
 }
 
 fn await_addresses(world: &mut World, ifname: &str) -> Result<(), Error> {
@@ -162,10 +152,9 @@ fn await_addresses(world: &mut World, ifname: &str) -> Result<(), Error> {
     let settled = |present: &[Address]| {
         present.iter().any(|address| address.dad_failed) || !present.iter().any(|address| address.tentative)
     };
-    let present = match world.rtnl(Place::Sandbox)?.wait_addresses(&mut monitor, until, settled) {
-        // As in the reference, time running out is no error: the kernel goes on testing.
-        Err(kernel::Error::Failed { cause: Cause::DeadlinePassed, .. }) => return Ok(()),
-        outcome => outcome?,
+    let present = match world.rtnl(Place::Sandbox).wait_addresses(&mut monitor, until, settled) {
+        Err(kernel::Error::Failed { cause: Cause::DeadlinePassed, .. }) => return unsettled(world, ifname),
+        outcome => outcome.on(ifname)?,
     };
     match present.iter().find(|address| address.dad_failed) {
         None => Ok(()),
@@ -176,58 +165,26 @@ fn await_addresses(world: &mut World, ifname: &str) -> Result<(), Error> {
     }
 }
 
+/// As in the reference, time running out is an error only on a link with carrier: without, nothing can be tested.
+fn unsettled(world: &mut World, ifname: &str) -> Result<(), Error> {
+    match world.look(Place::Sandbox, ifname)? {
+        Some(link) if link.running == Operstate::Up => {
+            Err(Error::StillTentative { ifname: ifname.to_owned(), waited_s: DAD_DEADLINE.as_secs() })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn announce(world: &mut World, ifname: &str) -> Result<(), Error> {
     let link = world.known(Place::Sandbox, ifname)?;
     let link = link.ok_or_else(|| Error::LinkGone { name: ifname.to_owned() })?;
-    Ok(world.rtnl(Place::Sandbox)?.announce(&link)?)
-}
-
-fn ensure_address(
-    world: &mut World,
-    bridge: &str,
-    wanted: IpNetwork,
-    conflict: Conflict,
-) -> Result<(), Error> {
-    let link =
-        world.known(Place::Host, bridge)?.ok_or_else(|| Error::BridgeGone { name: bridge.to_owned() })?;
-    let rtnl = world.rtnl(Place::Host)?;
-    let present = rtnl.addresses(link.index)?;
-    if present.iter().any(|address| address.network == wanted) {
-        return Ok(());
-    }
-    for other in present.iter().filter(|other| conflicts(other.network, wanted)) {
-        if conflict == Conflict::Refuse {
-            return Err(Error::AddressConflict {
-                name: bridge.to_owned(),
-                present: other.network.to_string(),
-                wanted: wanted.to_string(),
-            });
-        }
-        rtnl.delete_address(link.index, other.network)?;
-    }
-    match rtnl.add_address(link.index, wanted, Dad::Skip) {
-        Err(refusal) if !refusal.is_present() => return Err(refusal.into()),
-        Err(_) | Ok(()) => {}
-    }
-    // A bridge that somebody else made may follow its ports' addresses until one is set: set what it has.
-    Ok(link.mac.map_or(Ok(()), |mac| rtnl.set_link_mac(link.index, mac))?)
-}
-
-/// The reference's rule: any other IPv4 address is in the way; an IPv6 one only if the networks overlap.
-fn conflicts(present: IpNetwork, wanted: IpNetwork) -> bool {
-    match (present, wanted) {
-        (IpNetwork::V4(_), IpNetwork::V4(_)) => true,
-        (IpNetwork::V6(present), IpNetwork::V6(wanted)) => {
-            present.contains(wanted.ip()) || wanted.contains(present.ip())
-        }
-        (IpNetwork::V4(_), IpNetwork::V6(_)) | (IpNetwork::V6(_), IpNetwork::V4(_)) => false,
-    }
+    world.rtnl(Place::Sandbox).announce(&link).on(ifname)
 }
 
 fn await_port(world: &mut World, host: &str) -> Result<(), Error> {
     let started = Instant::now();
     let index = world.index(Place::Host, host)?;
-    let rtnl = world.rtnl(Place::Host)?;
+    let rtnl = world.rtnl(Place::Host);
     let mut last = rtnl.link_at(index)?;
     if !last.as_ref().is_some_and(passes_frames) {
         let mut monitor = Monitor::open(&[Group::Link])?;
@@ -249,6 +206,21 @@ fn await_port(world: &mut World, host: &str) -> Result<(), Error> {
             state: last
                 .map_or_else(|| "gone".to_owned(), |link| format!("{:?}", link.running).to_lowercase()),
         }),
+    }
+}
+
+/// Waits until a bridge that had no port before lets frames through itself: its queue opens a moment after its port, and
+/// what the host sends until then is lost. No error if it takes longer: under STP it takes half a minute.
+fn await_carrier(world: &mut World, bridge: &str) -> Result<(), Error> {
+    let open = |link: Option<&Link>| link.is_none_or(|link| link.running == Operstate::Up);
+    if open(world.known(Place::Host, bridge)?.as_ref()) || open(world.look(Place::Host, bridge)?.as_ref()) {
+        return Ok(());
+    }
+    let until = (world.index(Place::Host, bridge)?, Instant::now() + CARRIER_DEADLINE);
+    let mut monitor = Monitor::open(&[Group::Link])?;
+    match world.rtnl(Place::Host).wait_link(&mut monitor, until, open) {
+        Ok(_) | Err(kernel::Error::Failed { cause: Cause::DeadlinePassed, .. }) => Ok(()),
+        Err(failure) => Err(failure.into()),
     }
 }
 

@@ -10,6 +10,14 @@ pub enum Error {
     /// The kernel refused something; the text names what.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// The kernel refused something about a link, which its own text knows by number only.
+    #[error("{link}: {source}")]
+    Link {
+        /// Interface name.
+        link: String,
+        /// Why.
+        source: kernel::Error,
+    },
     /// A delegated plugin failed, or the protocol layer did; the object goes to the runtime as it is.
     #[error(transparent)]
     Cni(#[from] cni::Error),
@@ -145,6 +153,14 @@ pub enum Error {
         /// Interface in the sandbox.
         ifname: String,
     },
+    /// Duplicate address detection did not come to an end in time.
+    #[error("addresses of {ifname} are still being tested for duplicates after {waited_s} s")]
+    StillTentative {
+        /// Interface in the sandbox.
+        ifname: String,
+        /// Seconds waited.
+        waited_s: u64,
+    },
     /// A program that a backend needs could not be run or failed.
     #[error("{program}: {reason}")]
     Program {
@@ -191,13 +207,16 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Kernel(source) if source.is_transient() => Code::TRY_AGAIN_LATER,
+            Self::Kernel(source) | Self::Link { source, .. } if source.is_transient() => {
+                Code::TRY_AGAIN_LATER
+            }
             Self::Cni(object) => object.code,
             Self::Conf { .. }
             | Self::NoPrevResult { .. }
             | Self::NoAddress { .. }
             | Self::GatewayFamily { .. }
-            | Self::NotABridge { .. } => Code::INVALID_CONFIG,
+            | Self::NotABridge { .. }
+            | Self::AddressConflict { .. } => Code::INVALID_CONFIG,
             Self::Unsupported { .. } => Code::UNSUPPORTED_FIELD,
             Self::Sandbox { .. } => Code::INVALID_NETNS,
             Self::Mismatch { .. } => Code::CHECK_MISMATCH,
@@ -205,16 +224,25 @@ impl Error {
             Self::RollbackIncomplete { .. } => Code::ROLLBACK_FAILED,
             Self::Several(errors) => errors.first().map_or(Code::INTERNAL, Self::code),
             Self::Kernel(_)
+            | Self::Link { .. }
+            | Self::StillTentative { .. }
             | Self::AlreadyAttached { .. }
             | Self::InterfaceExists { .. }
             | Self::BridgeGone { .. }
             | Self::LinkGone { .. }
             | Self::BridgeFull { .. }
-            | Self::AddressConflict { .. }
             | Self::PortStayedDown { .. }
             | Self::Duplicate { .. }
             | Self::Program { .. } => Code::KERNEL,
         }
+    }
+
+    /// The kernel's error number, where it is the kernel that refused.
+    fn errno(&self) -> Option<i32> {
+        if let Self::Kernel(source) | Self::Link { source, .. } | Self::Sandbox { source, .. } = self {
+            return source.errno();
+        }
+        if let Self::RollbackIncomplete { cause, .. } = self { cause.errno() } else { None }
     }
 
     /// One error for a list of them: success when it is empty.
@@ -232,6 +260,22 @@ impl From<Error> for cni::Error {
         if let Error::Cni(object) = error {
             return object;
         }
-        Self::new(error.code(), error.to_string())
+        let object = Self::new(error.code(), error.to_string());
+        match error.errno() {
+            Some(errno) => object.with_details(format!("errno {errno}")),
+            None => object,
+        }
+    }
+}
+
+/// Names the link that a kernel error is about.
+pub(crate) trait On<T> {
+    /// The same, with the link's name before the kernel's text.
+    fn on(self, link: &str) -> Result<T, Error>;
+}
+
+impl<T> On<T> for Result<T, kernel::Error> {
+    fn on(self, link: &str) -> Result<T, Error> {
+        self.map_err(|source| Error::Link { link: link.to_owned(), source })
     }
 }

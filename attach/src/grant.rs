@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use cni::{AddResult, Call, Cidr, Ip};
+use cni::{AddResult, Call, Cidr, Code, Ip};
 use kernel::{Dad, Route};
 
 use crate::error::Error;
-use crate::step::{Family, Need, Step, Sysctl};
+use crate::step::{Family, Need, Step, Sysctl, Write};
 use crate::transaction::{Transaction, Undo};
 use crate::world::Place;
 
@@ -34,8 +34,17 @@ impl Grant {
     /// Asks the IPAM plugin `ipam` for addresses, and gives them back if the transaction fails later.
     pub fn request<'a>(call: &'a Call, ipam: &str, transaction: &mut Transaction<'a>) -> Result<Self, Error> {
         let delegate = call.delegate(ipam)?;
-        let answer = delegate.add()?;
-        transaction.on_failure(Undo::Release(Box::new(move || delegate.del())));
+        let again = delegate.clone();
+        // Before the question: an answer that cannot be read may still have reserved something.
+        transaction.on_failure(Undo::Release(Box::new(move || again.del())));
+        let answer = match delegate.add() {
+            // The pair of this identity was made just now, so whatever IPAM holds for it is left of a DEL that was killed.
+            Err(refusal) if refusal.code == Code::ADDRESS_TAKEN => {
+                delegate.del()?;
+                delegate.add()?
+            }
+            answer => answer?,
+        };
         Self::check(answer, ipam)
     }
 
@@ -108,14 +117,14 @@ impl Grant {
 
     /// Settings before the first address, as the reference's `ConfigureIface` and `bridge.go` make them.
     fn settings(&self, ifname: &str, dad: Dad) -> Vec<Sysctl> {
-        let set = |key: &str, value, need| Sysctl { path: key.to_owned(), value, need };
-        let v4 = |key: &str| format!("net/ipv4/conf/{ifname}/{key}");
+        let set = |key: &str, value, need| Sysctl { path: key.to_owned(), value, need, write: Write::Always };
+        let ensure = |key: &str, need| Sysctl { write: Write::IfDifferent, ..set(key, "0", need) };
         let v6 = |key: &str| format!("net/ipv6/conf/{ifname}/{key}");
-        let mut list = vec![set(&v4("arp_notify"), "1", Need::Wanted)];
+        let mut list = Vec::new();
         if self.has(Family::V6) {
-            list.push(set("net/ipv6/conf/lo/disable_ipv6", "0", Need::Wanted));
-            list.push(set(&v6("disable_ipv6"), "0", Need::Required));
-            list.push(set(&v6("keep_addr_on_down"), "1", Need::Required));
+            list.push(ensure("net/ipv6/conf/lo/disable_ipv6", Need::Wanted));
+            list.push(ensure(&v6("disable_ipv6"), Need::Required));
+            list.push(set(&v6("keep_addr_on_down"), "1", Need::Wanted));
             list.push(set(&v6("ndisc_notify"), "1", Need::Wanted));
         }
         match dad {

@@ -33,6 +33,7 @@ impl Step {
             Self::Sysctls(..)
             | Self::AwaitAddresses { .. }
             | Self::AwaitPort { .. }
+            | Self::ForgetNeighbours { .. }
             | Self::Announce { .. } => Ok(()),
         }
     }
@@ -50,7 +51,7 @@ fn bridge_holds(world: &mut World, wanted: &Bridge) -> Result<(), Error> {
         Some("bridge") => {}
         kind => return Err(mismatch(what(), "a bridge", kind.unwrap_or("a physical device"))),
     }
-    if wanted.promiscuity == Promiscuity::On && link.promiscuity == 0 {
+    if wanted.promiscuity == Promiscuity::On && !link.promiscuous {
         return Err(mismatch(what(), "promiscuous", "not promiscuous"));
     }
     if link.up { Ok(()) } else { Err(mismatch(what(), "up", "down")) }
@@ -70,7 +71,7 @@ fn pair(world: &mut World, veth: &Veth) -> Result<Link, Error> {
     }
     let bridge = world.index(Place::Host, &veth.bridge)?;
     let peer = inside.peer_index.unwrap_or(0);
-    let host = world.rtnl(Place::Host)?.link_at(peer)?;
+    let host = world.rtnl(Place::Host).link_at(peer)?;
     let host = host.ok_or_else(|| mismatch(format!("host end of {what}"), "to exist", "nothing"))?;
     if host.controller != Some(bridge) {
         return Err(mismatch(
@@ -79,6 +80,9 @@ fn pair(world: &mut World, veth: &Veth) -> Result<Link, Error> {
             host.controller
                 .map_or_else(|| "no bridge".to_owned(), |other| format!("interface number {other}")),
         ));
+    }
+    if !host.up {
+        return Err(mismatch(format!("host end {}", host.name), "up", "down"));
     }
     // The port is asked for under the name that we would have given it.
     world.remember(Place::Host, Link { name: veth.host.clone(), ..host.clone() });
@@ -101,7 +105,7 @@ fn port_holds(world: &mut World, host: &str, wanted: BridgePort) -> Result<(), E
 
 fn address_holds(world: &mut World, ifname: &str, wanted: Cidr) -> Result<(), Error> {
     let index = inside(world, ifname)?.index;
-    let present = world.rtnl(Place::Sandbox)?.addresses(index)?;
+    let present = world.rtnl(Place::Sandbox).addresses(index)?;
     if present.iter().any(|address| address.network == wanted.into()) {
         return Ok(());
     }
@@ -122,7 +126,7 @@ fn route_holds(world: &mut World, ifname: &str, wanted: &Route) -> Result<(), Er
     let index = inside(world, ifname)?.index;
     let family = if wanted.destination.is_ipv4() { kernel::Family::V4 } else { kernel::Family::V6 };
     let filter = RouteFilter { family: Some(family), oif: Some(index), ..RouteFilter::default() };
-    let present = world.rtnl(Place::Sandbox)?.routes(filter)?;
+    let present = world.rtnl(Place::Sandbox).routes(filter)?;
     let same = |route: &Route| {
         route.destination.network() == wanted.destination.network()
             && route.destination.prefix() == wanted.destination.prefix()
@@ -137,7 +141,7 @@ fn route_holds(world: &mut World, ifname: &str, wanted: &Route) -> Result<(), Er
 
 fn gateway_holds(world: &mut World, bridge: &str, wanted: ipnetwork::IpNetwork) -> Result<(), Error> {
     let index = world.index(Place::Host, bridge)?;
-    let present = world.rtnl(Place::Host)?.addresses(index)?;
+    let present = world.rtnl(Place::Host).addresses(index)?;
     if present.iter().any(|address| address.network == wanted) {
         return Ok(());
     }

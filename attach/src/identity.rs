@@ -69,6 +69,14 @@ impl Mark {
         comment.starts_with(&Self::key(attachment))
     }
 
+    /// Whether an interface alias is a mark, of whatever attachment.
+    #[must_use]
+    pub fn is_any(alias: &str) -> bool {
+        let hex = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let key = alias.split_once(", net: ").and_then(|(key, _)| key.split_once('-'));
+        key.is_some_and(|(network, attachment)| hex(network) && hex(attachment))
+    }
+
     /// Whether an object with this comment or alias belongs to `network` but to none of `valid`.
     #[must_use]
     pub fn is_stale(comment: &str, network: &str, valid: &[Attachment]) -> bool {
@@ -87,7 +95,13 @@ pub fn reference_chain(attachment: &Attachment) -> String {
 /// The comment on the reference's iptables rules: Go-quoted network and container.
 #[must_use]
 pub fn reference_comment(attachment: &Attachment) -> String {
-    format!("name: \"{}\" id: \"{}\"", attachment.network, attachment.container_id)
+    format!("{}{}\"", reference_comment_start(&attachment.network), attachment.container_id)
+}
+
+/// What all those comments of one network begin with.
+#[must_use]
+pub fn reference_comment_start(network: &str) -> String {
+    format!("name: \"{network}\" id: \"")
 }
 
 #[cfg(test)]
@@ -133,5 +147,6 @@ mod tests {
         assert!(Mark::is_stale(comment.as_str(), "net", std::slice::from_ref(&kept)));
         assert!(!Mark::is_stale(comment.as_str(), "net", &[kept, gone]));
         assert!(!Mark::is_stale(comment.as_str(), "other", &[]));
+        assert!(Mark::is_any(comment.as_str()) && !Mark::is_any("eth0 of pod-1, net: x"));
     }
 }

@@ -12,11 +12,13 @@ mod apply;
 mod error;
 mod grant;
 mod holds;
+mod shared;
 mod transaction;
 mod world;
 
 pub use error::Error;
 pub use grant::Grant;
+pub use shared::bridge_has_room;
 pub use step::Step;
 pub use transaction::{Transaction, Undo};
 pub use world::{Place, Sandbox, World};

@@ -35,7 +35,7 @@ pub enum Step {
         /// Whether the kernel tests for duplicates before it uses an IPv6 address.
         dad: Dad,
     },
-    /// The sandbox's interface is up.
+    /// The sandbox's interface is up, and announces its IPv4 addresses when it is told to.
     RaiseLink {
         /// Interface in the sandbox.
         ifname: String,
@@ -72,10 +72,20 @@ pub enum Step {
         /// Who makes the rules.
         backend: Backend,
     },
-    /// The host end forwards frames.
+    /// The host end forwards frames, and so does the bridge, whose carrier comes with its first port's.
     AwaitPort {
         /// Host end.
         host: String,
+        /// Bridge.
+        bridge: String,
+    },
+    /// The host forgets who had these addresses before: a link where announcements are not heeded
+    /// (`drop_gratuitous_arp`) would otherwise send to a dead neighbour until it gives up.
+    ForgetNeighbours {
+        /// Bridge.
+        bridge: String,
+        /// Addresses of the sandbox.
+        addresses: Vec<std::net::IpAddr>,
     },
     /// The sandbox tells its neighbours who has its addresses now.
     Announce {
@@ -130,6 +140,18 @@ pub struct Sysctl {
     pub value: &'static str,
     /// What a failure means.
     pub need: Need,
+    /// Whether it is looked at first.
+    pub write: Write,
+}
+
+/// When a setting is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// At once: on a new interface it is known to differ.
+    Always,
+    /// Only where it differs: writing it costs, even the value that it has (`disable_ipv6` restarts the system call
+    /// until it gets the kernel's one lock for links).
+    IfDifferent,
 }
 
 /// What it means when a setting cannot be written.

@@ -1,11 +1,11 @@
 //! DEL and GC of a veth attachment, by identity: rules first, then the pair, then the addresses.
 
 use cni::{Attachment, Call};
-use kernel::{Rtnl, linger};
+use kernel::{Link, Rtnl, linger};
 
 use crate::error::Error;
 use crate::identity::{Mark, host_veth};
-use crate::masquerade;
+use crate::masquerade::{self, Extent};
 use crate::world::Sandbox;
 
 /// Removes everything of the attachment that `call` names. Absent is success; each failure is kept, none stops the
@@ -13,14 +13,15 @@ use crate::world::Sandbox;
 ///
 /// # Errors
 /// Every part that failed.
-pub fn remove(call: &Call, ipam: Option<&str>) -> Result<(), Error> {
+pub fn remove(call: &Call, ipam: Option<&str>, rules: Extent) -> Result<(), Error> {
     let attachment = call.attachment();
     let mut failures = Vec::new();
     // A socket that deleted rules must outlive them: see `linger`.
-    let socket = masquerade::remove(&attachment, call.prev_result.as_ref()).unwrap_or_else(|failure| {
-        failures.push(failure);
-        None
-    });
+    let socket =
+        masquerade::remove(&attachment, call.prev_result.as_ref(), rules).unwrap_or_else(|failure| {
+            failures.push(failure);
+            None
+        });
     let fate = delete_pair(call, &attachment).unwrap_or_else(|failure| {
         failures.push(failure);
         Fate::Absent
@@ -63,10 +64,25 @@ fn delete_pair(call: &Call, attachment: &Attachment) -> Result<Fate, Error> {
         return Ok(Fate::Deleted);
     }
     let Some(sandbox) = Sandbox::open_if_there(call) else { return Ok(Fate::Absent) };
-    let mut inside = sandbox.netns().visit(Rtnl::open)??;
-    let Some(link) = inside.link(&attachment.ifname)? else { return Ok(Fate::Absent) };
+    let mut inside = match sandbox.netns().visit(Rtnl::open) {
+        Err(kernel::Error::NotANamespace { .. }) => return Ok(Fate::Absent),
+        opened => opened??,
+    };
+    let link = inside.link(&attachment.ifname)?.filter(|link| link.kind.as_deref() == Some("veth"));
+    let Some(link) = link else { return Ok(Fate::Absent) };
+    if is_anothers(&mut host, &link)? {
+        return Ok(Fate::Absent);
+    }
     linger::delete_link_early(&mut inside, link.index)?;
     Ok(Fate::Deleted)
+}
+
+/// Whether the pair has our mark, but of another attachment: the DEL that a runtime owes to an ADD that found the
+/// interface taken must not take it away from its owner.
+fn is_anothers(host: &mut Rtnl, inside: &Link) -> Result<bool, Error> {
+    let Some(peer) = inside.peer_index else { return Ok(false) };
+    let peer = host.link_at(peer)?.filter(|peer| peer.peer_index == Some(inside.index));
+    Ok(peer.and_then(|peer| peer.alias).is_some_and(|alias| Mark::is_any(&alias)))
 }
 
 fn collect_pairs(network: &str, valid: &[Attachment]) -> Result<(), Error> {

@@ -2,8 +2,9 @@
 
 use cni::Attachment;
 
-use crate::error::Error;
-use crate::masquerade;
+use crate::apply;
+use crate::error::{Error, On};
+use crate::masquerade::{self, Extent};
 use crate::step::Step;
 use crate::world::{Place, World};
 
@@ -56,9 +57,15 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Applies `steps` in order.
+    /// Applies `steps` in order; those that can go together in one message do.
     pub fn apply_all(&mut self, steps: &[Step]) -> Result<(), Error> {
-        steps.iter().try_for_each(|step| self.apply(step))
+        for run in steps.chunk_by(|one, next| one.goes_with_others() && next.goes_with_others()) {
+            match run {
+                [one] => self.apply(one)?,
+                several => apply::together(several, self.world)?,
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the inverse of something that was done outside of a step.
@@ -68,8 +75,15 @@ impl<'a> Transaction<'a> {
 
     fn roll_back(self, cause: Error) -> Error {
         let Self { world, undo } = self;
-        let failures: Vec<String> =
-            undo.into_iter().rev().filter_map(|undo| undo.run(world).err()).map(|e| e.to_string()).collect();
+        // Addresses last, as in DEL: none is handed out while something still uses it.
+        let (releases, others): (Vec<_>, Vec<_>) =
+            undo.into_iter().rev().partition(|undo| matches!(undo, Undo::Release(_)));
+        let failures: Vec<String> = others
+            .into_iter()
+            .chain(releases)
+            .filter_map(|undo| undo.run(world).err())
+            .map(|failure| failure.to_string())
+            .collect();
         if failures.is_empty() {
             cause
         } else {
@@ -82,13 +96,15 @@ impl Undo<'_> {
     fn run(self, world: &mut World) -> Result<(), Error> {
         match self {
             Self::DeleteVeth(host) => {
-                let rtnl = world.rtnl(Place::Host)?;
+                let rtnl = world.rtnl(Place::Host);
                 match rtnl.link(&host)? {
-                    Some(link) => Ok(rtnl.delete_link(link.index)?),
+                    Some(link) => rtnl.delete_link(link.index).on(&host),
                     None => Ok(()),
                 }
             }
-            Self::Unmasquerade(attachment) => masquerade::remove(&attachment, None).map(|_| ()),
+            Self::Unmasquerade(attachment) => {
+                masquerade::remove(&attachment, None, Extent::Everyones).map(|_| ())
+            }
             Self::Release(release) => Ok(release()?),
         }
     }

@@ -21,6 +21,7 @@ pub enum Place {
 pub struct Sandbox {
     netns: Netns,
     path: String,
+    container: String,
 }
 
 impl Sandbox {
@@ -31,7 +32,7 @@ impl Sandbox {
     pub fn open(call: &Call) -> Result<Self, Error> {
         let path = call.netns.clone().unwrap_or_default();
         Netns::open(Path::new(&path))
-            .map(|netns| Self { netns, path })
+            .map(|netns| Self { netns, path, container: call.container_id.clone() })
             .map_err(|source| Error::Sandbox { container: call.container_id.clone(), source })
     }
 
@@ -40,7 +41,8 @@ impl Sandbox {
     #[must_use]
     pub fn open_if_there(call: &Call) -> Option<Self> {
         let path = call.netns.clone()?;
-        Netns::open(Path::new(&path)).ok().map(|netns| Self { netns, path })
+        let container = call.container_id.clone();
+        Netns::open(Path::new(&path)).ok().map(|netns| Self { netns, path, container })
     }
 
     /// The namespace.
@@ -56,19 +58,27 @@ impl Sandbox {
     }
 }
 
-/// Host and sandbox. A socket is opened when it is first needed, and lives as long as the world.
+/// Host and sandbox, with one socket each.
 #[derive(Debug)]
 pub struct World {
     host: Rtnl,
     sandbox: Sandbox,
-    inside: Option<Rtnl>,
+    inside: Rtnl,
     met: Vec<(Place, Link)>,
 }
 
 impl World {
-    /// The world of an attachment: the current namespace and `sandbox`.
+    /// The world of an attachment: the current namespace and `sandbox`, which is entered once before anything is made:
+    /// only then it is known to be a *network* namespace.
     pub fn open(sandbox: Sandbox) -> Result<Self, Error> {
-        Ok(Self { host: Rtnl::open()?, sandbox, inside: None, met: Vec::new() })
+        let inside = sandbox.netns.visit(Rtnl::open).and_then(|opened| opened);
+        let inside = inside.map_err(|source| match source {
+            kernel::Error::NamespaceMissing { .. } | kernel::Error::NotANamespace { .. } => {
+                Error::Sandbox { container: sandbox.container.clone(), source }
+            }
+            kernel::Error::Failed { .. } => Error::Kernel(source),
+        })?;
+        Ok(Self { host: Rtnl::open()?, sandbox, inside, met: Vec::new() })
     }
 
     /// The sandbox.
@@ -78,16 +88,10 @@ impl World {
     }
 
     /// The socket of `place`.
-    pub fn rtnl(&mut self, place: Place) -> Result<&mut Rtnl, Error> {
+    pub fn rtnl(&mut self, place: Place) -> &mut Rtnl {
         match place {
-            Place::Host => Ok(&mut self.host),
-            Place::Sandbox => {
-                let opened = match self.inside.take() {
-                    Some(rtnl) => rtnl,
-                    None => self.sandbox.netns.visit(Rtnl::open)??,
-                };
-                Ok(self.inside.insert(opened))
-            }
+            Place::Host => &mut self.host,
+            Place::Sandbox => &mut self.inside,
         }
     }
 
@@ -96,22 +100,9 @@ impl World {
         (&mut self.host, &self.sandbox.netns)
     }
 
-    /// Runs `work` inside the sandbox and opens the sandbox's socket there, in one visit.
-    pub fn visit(&mut self, work: impl FnOnce() -> Result<(), kernel::Error>) -> Result<(), Error> {
-        let wanted = self.inside.is_none();
-        let opened = self.sandbox.netns.visit(|| {
-            work()?;
-            wanted.then(Rtnl::open).transpose()
-        })??;
-        if let Some(rtnl) = opened {
-            self.inside = Some(rtnl);
-        }
-        Ok(())
-    }
-
     /// The link `name` as the kernel has it now; remembered for [`World::known`].
     pub fn look(&mut self, place: Place, name: &str) -> Result<Option<Link>, Error> {
-        let found = self.rtnl(place)?.link(name)?;
+        let found = self.rtnl(place).link(name)?;
         if let Some(link) = &found {
             self.remember(place, link.clone());
         }

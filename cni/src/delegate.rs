@@ -1,8 +1,9 @@
 //! Finding a delegate on `CNI_PATH` and calling it: in-process where it is this very file, else by exec.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::call::{Attachment, Call, Command};
@@ -18,6 +19,7 @@ use crate::version::Version;
 /// Another plugin, called on behalf of a [`Call`] with its environment and configuration.
 ///
 /// An error of the delegate keeps its code and message; its name is put before the details.
+#[derive(Clone)]
 pub struct Delegate<'a> {
     call: &'a Call,
     name: String,
@@ -28,6 +30,7 @@ pub struct Delegate<'a> {
     about: Option<Attachment>,
 }
 
+#[derive(Clone)]
 enum Place {
     /// linked into this executable, and found as this very file
     Here(&'static dyn Plugin),
@@ -37,9 +40,9 @@ enum Place {
 
 impl<'a> Delegate<'a> {
     pub(crate) fn find(call: &'a Call, name: &str) -> Result<Self, Refusal> {
-        let file = find_in_path(name, call.path())?;
+        let (file, found) = find_in_path(name, call.path())?;
         let linked = call.registry.iter().find(|plugin| plugin.name() == name);
-        let place = match linked.filter(|_| is_this_executable(&file)) {
+        let place = match linked.filter(|_| is_this_executable(&found)) {
             Some(plugin) => Place::Here(*plugin),
             None => Place::File(file),
         };
@@ -130,7 +133,7 @@ impl<'a> Delegate<'a> {
 
 /// Contract §9: the entries in order, the first regular file; whether it may be executed is not asked. An
 /// empty entry is passed over: it would mean the working directory of the runtime.
-fn find_in_path(name: &str, path: &OsStr) -> Result<PathBuf, Refusal> {
+fn find_in_path(name: &str, path: &OsStr) -> Result<(PathBuf, Metadata), Refusal> {
     if name.is_empty() {
         return Err(Refusal::NoPluginName);
     }
@@ -142,20 +145,19 @@ fn find_in_path(name: &str, path: &OsStr) -> Result<PathBuf, Refusal> {
     }
     let directories = || path.as_bytes().split(|byte| *byte == b':').filter(|entry| !entry.is_empty());
     let candidates = directories().map(|directory| Path::new(OsStr::from_bytes(directory)).join(name));
-    candidates.into_iter().find(|file| fs::metadata(file).is_ok_and(|found| found.is_file())).ok_or_else(
-        || {
-            let path: Vec<_> = directories().map(String::from_utf8_lossy).collect();
-            Refusal::PluginNotFound { name: name.to_owned(), path: path.join(" ") }
-        },
-    )
+    let regular = |file: PathBuf| {
+        let found = fs::metadata(&file).ok().filter(Metadata::is_file)?;
+        Some((file, found))
+    };
+    candidates.into_iter().find_map(regular).ok_or_else(|| {
+        let path: Vec<_> = directories().map(String::from_utf8_lossy).collect();
+        Refusal::PluginNotFound { name: name.to_owned(), path: path.join(" ") }
+    })
 }
 
 /// Hard links of the multi-call binary share device and inode (design decision 2).
-fn is_this_executable(file: &Path) -> bool {
-    match (identity(file), identity(Path::new("/proc/self/exe"))) {
-        (Ok(theirs), Ok(own)) => theirs == own,
-        _ => false,
-    }
+fn is_this_executable(found: &Metadata) -> bool {
+    identity(Path::new("/proc/self/exe")).is_ok_and(|own| own == (found.dev(), found.ino()))
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ fn the_first_regular_file_on_the_path_is_taken() {
     fs::create_dir(first.path().join("ipam")).unwrap();
     fs::write(second.path().join("ipam"), "not executable").unwrap();
     let path = format!("{}:{}", first.path().display(), second.path().display());
-    assert_eq!(find_in_path("ipam", OsStr::new(&path)).unwrap(), second.path().join("ipam"));
+    assert_eq!(find_in_path("ipam", OsStr::new(&path)).unwrap().0, second.path().join("ipam"));
     let call = call(&[("CNI_PATH", &path)], CONF, &[]);
     let error = call.delegate("ipam").unwrap().add().unwrap_err();
     assert_eq!((error.code, error.details.as_str()), (Code::IO, "ipam"));

@@ -45,6 +45,13 @@ pub(crate) mod ifla {
     pub(crate) const OPERSTATE: u16 = 16;
     pub(crate) const LINKINFO: u16 = 18;
     pub(crate) const IFALIAS: u16 = 20;
+    pub(crate) const AF_SPEC: u16 = 26;
+    /// `IFLA_INET_CONF` and `IPV4_DEVCONF_ARP_NOTIFY`, within `AF_SPEC`.
+    pub(crate) const INET_CONF: u16 = 1;
+    pub(crate) const ARP_NOTIFY: u16 = 22;
+    /// `IFLA_INET6_ADDR_GEN_MODE` and `IN6_ADDR_GEN_MODE_NONE`, within `AF_SPEC`.
+    pub(crate) const INET6_ADDR_GEN_MODE: u16 = 8;
+    pub(crate) const ADDR_GEN_NONE: u8 = 1;
     pub(crate) const NET_NS_FD: u16 = 28;
     pub(crate) const EXT_MASK: u16 = 29;
     pub(crate) const PROMISCUITY: u16 = 30;

@@ -53,6 +53,12 @@ impl Batch<'_> {
         self.push(link::up_message(index), Doing::Up(index))
     }
 
+    /// As [`Rtnl::set_link_up`], and the link announces its IPv4 addresses when asked to ([`Rtnl::announce`]): the same
+    /// as writing 1 to `arp_notify`, without the walk through `/proc/sys`.
+    pub fn raise_link(&mut self, index: u32) -> &mut Self {
+        self.push(link::raise_message(index), Doing::Up(index))
+    }
+
     /// As [`Rtnl::set_link_mac`]; with the address that the link has already, as [`Rtnl::announce`].
     pub fn set_link_mac(&mut self, index: u32, mac: Mac) -> &mut Self {
         self.push(link::mac_message(index, mac), Doing::Mac(index, mac))

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Mac, Rtnl,
-    abi::{ifla, rtm},
+    abi::{af, ifla, rtm},
     link::{create_message, fixed},
     wire::{Attribute, Message},
 };
@@ -70,6 +70,20 @@ impl Rtnl {
             Err(e) if e.is_present() => Ok(Creation::Existed),
             Err(e) => Err(e),
         }
+    }
+
+    /// Sets both flags of a port, puts a text on it, and spares it an IPv6 address of its own: the bridge takes every
+    /// frame that comes in by a port, so such an address only costs, with each further port more (multicast reports and
+    /// duplicate detection are flooded to all). One request. The port must not have had carrier yet.
+    pub fn dress_bridge_port(&mut self, index: u32, port: BridgePort, alias: &str) -> Result<(), Error> {
+        let mut message = port_message(index, None, port);
+        message.put_text(ifla::IFALIAS, alias);
+        message.nest(ifla::AF_SPEC, |families| {
+            families.nest(u16::from(af::INET6), |v6| {
+                v6.put(ifla::INET6_ADDR_GEN_MODE, &[ifla::ADDR_GEN_NONE]);
+            });
+        });
+        self.change(message, || format!("setting flags and alias of bridge port {index}"))
     }
 
     /// Sets both flags of a port.

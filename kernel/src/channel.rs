@@ -25,7 +25,8 @@ const DONE: u16 = 3;
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: Socket,
-    port: u32,
+    /// Known from the first answer on.
+    port: Option<u32>,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -37,14 +38,25 @@ enum Flow {
 }
 
 impl Channel {
-    /// Opens and binds a socket in the namespace of the calling thread.
+    /// Opens a socket in the namespace of the calling thread. The kernel binds it when it is first sent through.
     pub(crate) fn open(protocol: isize) -> Result<Self, Cause> {
-        let mut socket = Socket::new(protocol)?;
+        let socket = Socket::new(protocol)?;
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
         socket.set_netlink_get_strict_chk(true)?;
-        let port = socket.bind_auto()?.port_number();
-        Ok(Self { socket, port, sequence: 0, buffer: Vec::with_capacity(ROOM) })
+        Ok(Self { socket, port: None, sequence: 0, buffer: Vec::with_capacity(ROOM) })
+    }
+
+    /// Opens a socket that has its port at once, for callers that want to know it.
+    pub(crate) fn open_bound(protocol: isize) -> Result<Self, Cause> {
+        let mut channel = Self::open(protocol)?;
+        channel.port = Some(channel.socket.bind_auto()?.port_number());
+        Ok(channel)
+    }
+
+    /// Whether anything was answered yet; until then no group may be joined, whose news would be taken for answers.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.port.is_some()
     }
 
     /// The socket itself.
@@ -175,7 +187,7 @@ impl Channel {
             for message in Messages(&self.buffer) {
                 let message = message?;
                 // A notification of a group that was joined has another port, or none.
-                if message.port != self.port {
+                if message.port != *self.port.get_or_insert(message.port) {
                     continue;
                 }
                 if matches!(each(&message)?, Flow::End) {

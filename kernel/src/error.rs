@@ -13,7 +13,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The path leads to a file that is no namespace.
-    #[error("{} is not a network namespace: it is neither on nsfs nor on proc", path.display())]
+    #[error("{} is not a network namespace", path.display())]
     NotANamespace {
         /// The path as given.
         path: PathBuf,

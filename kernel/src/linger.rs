@@ -15,15 +15,21 @@ use crate::{
 };
 use nix::{
     libc,
-    unistd::{ForkResult, Pid, close, fork, pipe2, read},
+    unistd::{ForkResult, Pid, close, fork, getppid, pipe2, read},
 };
 use std::{
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, RawFd},
     time::{Duration, Instant},
 };
 
 /// How long the parent waits for the notification before it deletes the link itself: only if the child was killed.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Descriptors that a caller may have left to this program are looked for below this number.
+const INHERITED: RawFd = 64;
+
+/// The first process of a process namespace.
+const INIT: Pid = Pid::from_raw(1);
 
 /// What the parent has learnt from its socket.
 enum Word {
@@ -44,6 +50,9 @@ enum Word {
 /// As [`Rtnl::delete_link`].
 pub fn delete_link_early(rtnl: &mut Rtnl, index: u32) -> Result<(), Error> {
     let doing = || format!("deleting link {index}");
+    if !rtnl.channel.is_bound() && rtnl.link_at(index)?.is_none() {
+        return Ok(());
+    }
     let (request, sequence) = rtnl.channel.prepare(delete_message(index)).during(doing)?;
     let group = Group::Link as u32;
     rtnl.channel.socket().add_membership(group).during(doing)?;
@@ -104,12 +113,18 @@ fn word(received: &Received<'_>, index: u32, sequence: u32) -> Word {
     }
 }
 
-/// Runs `work` in a child process that has no standard streams and ends with it. Nothing if no child can be made.
+/// Runs `work` in a child process that has no standard streams and ends with it. Nothing if no child can be made, or
+/// if it should not be: where the parent of this program is the init of its process namespace, an orphan becomes that
+/// program's child, and a runtime that is no real init would keep it as a zombie.
 fn child(work: impl FnOnce() -> bool) -> Option<Pid> {
+    if getppid() == INIT {
+        return None;
+    }
     #[expect(unsafe_code, reason = "fork and _exit have no safe form; the proof is below")]
     // SAFETY: after a fork in a program that may have other threads, the child may only do what is async-signal-safe,
     // for a lock may be held for ever by a thread that the child does not have. It does this much:
-    // - `close` of 0, 1, 2, so that no reader of this program's output waits for the child;
+    // - `close` of 0, 1, 2, so that no reader of this program's output waits for the child, and of what this program
+    //   was started with beside them, such as its caller's locks; `fcntl` tells those by their missing close-on-exec flag;
     // - `work`, which is private to this file and is one of two closures: `sendto` of bytes that were put together
     //   before the fork, or `close` and `read` of a pipe. They are bare system calls; what they return is integers, and
     //   an `io::Error` or `Errno` of a number: no allocation, no lock, no panic.
@@ -119,8 +134,11 @@ fn child(work: impl FnOnce() -> bool) -> Option<Pid> {
         match fork() {
             Ok(ForkResult::Parent { child }) => Some(child),
             Ok(ForkResult::Child) => {
-                for stream in 0..3 {
-                    close(stream).ok(); // it may not have been open
+                for descriptor in 0..INHERITED {
+                    // What this program opened itself is close-on-exec; what is not open answers -1, all bits set.
+                    if descriptor < 3 || libc::fcntl(descriptor, libc::F_GETFD) & libc::FD_CLOEXEC == 0 {
+                        libc::close(descriptor);
+                    }
                 }
                 libc::_exit(i32::from(!work()))
             }

@@ -197,6 +197,17 @@ pub(crate) fn up_message(index: u32) -> Message {
     set_flags(index, iff::UP, iff::UP)
 }
 
+/// Up, and `net/ipv4/conf/<name>/arp_notify` is 1.
+pub(crate) fn raise_message(index: u32) -> Message {
+    let mut message = up_message(index);
+    message.nest(ifla::AF_SPEC, |families| {
+        families.nest(u16::from(af::INET), |v4| {
+            v4.nest(ifla::INET_CONF, |settings| settings.put_u32(ifla::ARP_NOTIFY, 1));
+        });
+    });
+    message
+}
+
 pub(crate) fn mac_message(index: u32, mac: Mac) -> Message {
     let mut message = set(index);
     message.put(ifla::ADDRESS, &mac.0);

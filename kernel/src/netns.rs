@@ -2,6 +2,7 @@
 
 use crate::{Error, error::During};
 use nix::{
+    errno::Errno,
     libc,
     sched::{CloneFlags, setns, unshare},
     sys::{
@@ -11,7 +12,10 @@ use nix::{
 };
 use std::{
     fs::File,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::OpenOptionsExt,
+    },
     panic,
     path::{Path, PathBuf},
     thread,
@@ -36,7 +40,9 @@ impl Netns {
     /// [`Error::NamespaceMissing`] if nothing is there, [`Error::NotANamespace`] if the file lies on another file
     /// system than nsfs or proc.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).or_else(|e| match e.raw_os_error() {
+        // Non-blocking, for the path may lead to a pipe.
+        let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = open.or_else(|e| match e.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => Err(Error::NamespaceMissing { path: path.to_owned() }),
             _ => Err(e).during(|| format!("opening network namespace {}", path.display())),
         })?;
@@ -50,7 +56,9 @@ impl Netns {
 
     /// The namespace of the calling thread.
     pub fn current() -> Result<Self, Error> {
-        Self::open(Path::new(OWN))
+        let name = Path::new(OWN);
+        let file = File::open(name).during(|| format!("opening network namespace {OWN}"))?;
+        Ok(Self { file, name: name.to_owned() })
     }
 
     /// A new namespace that has no name anywhere: it ends with the last thing that holds it.
@@ -73,8 +81,7 @@ impl Netns {
     /// If no thread can be started, or the namespace cannot be entered (no rights; not a *network* namespace).
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
         on_thread(|| {
-            setns(&self.file, CloneFlags::CLONE_NEWNET)
-                .during(|| format!("entering network namespace {}", self.name.display()))?;
+            self.enter()?;
             Ok(f())
         })?
     }
@@ -88,9 +95,16 @@ impl Netns {
     /// then on would happen where it is meant to.
     pub fn visit<T>(&self, f: impl FnOnce() -> T) -> Result<T, Error> {
         let _home = Home(Self::current()?);
-        setns(&self.file, CloneFlags::CLONE_NEWNET)
-            .during(|| format!("entering network namespace {}", self.name.display()))?;
+        self.enter()?;
         Ok(f())
+    }
+
+    /// Moves the calling thread inside. Only here does it come out what kind of namespace the file is.
+    fn enter(&self) -> Result<(), Error> {
+        match setns(&self.file, CloneFlags::CLONE_NEWNET) {
+            Err(Errno::EINVAL) => Err(Error::NotANamespace { path: self.name.clone() }),
+            outcome => outcome.during(|| format!("entering network namespace {}", self.name.display())),
+        }
     }
 
     /// A path that leads to it while this value and this process live; other processes may open it too.

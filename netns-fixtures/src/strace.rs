@@ -113,7 +113,8 @@ fn tampered(invocation: &Invocation, host: &impl Space, (name, how): (&str, &str
         .run(host)
 }
 
-/// Lines are `<thread> name(arguments…`; resumed halves, signals and exits are not entries.
+/// Lines are `<thread> name(arguments…`; resumed halves, signals and exits are not entries. Nor are calls that the
+/// kernel starts again by itself: some sysctls do so as long as somebody else holds rtnl, a thousand times.
 fn parse(text: &str) -> Trace {
     let mut calls: Vec<TracedCall> = Vec::new();
     let mut seen = std::collections::BTreeMap::new();
@@ -121,6 +122,9 @@ fn parse(text: &str) -> Trace {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let Some((name, _)) = rest.trim_start().split_once('(') else { continue };
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            continue;
+        }
+        if rest.contains("ERESTARTNOINTR") {
             continue;
         }
         let nth = seen.entry((thread.to_owned(), name.to_owned())).or_insert(0);

@@ -1,6 +1,7 @@
 //! A cluster of nodes with a daemon each: what the daemon's black-box tests share.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -230,7 +231,7 @@ pub fn peers(count: u32) -> Vec<(String, String)> {
 pub fn put_all(etcd_node: &Node, puts: &[(String, String)]) {
     let mut text = String::from("\n");
     for (key, value) in puts {
-        text.push_str(&format!("put {key} '{value}'\n"));
+        writeln!(text, "put {key} {}", json!(value)).expect("a string can be written to");
     }
     text.push_str("\n\n");
     let folder = tempfile::tempdir().expect("a temporary directory");

@@ -198,7 +198,7 @@ fn a_next_hop_that_is_not_on_link_is_named_and_routed_when_the_uplink_reaches_it
     await_that("the route is there", || {
         cluster.routes(0).get("10.244.9.0/24").is_some_and(|via| via == "172.20.0.9")
     });
-    await_that("the problem is gone", || readyz(cluster.node(0)).1["problems"].to_string() == "[]");
+    await_that("the problem is gone", || readyz(cluster.node(0)).1["problems"] == serde_json::json!([]));
 }
 
 #[test]
@@ -257,4 +257,31 @@ fn health_goes_from_waiting_to_ready_and_names_what_it_waits_for() {
     assert_eq!(readyz(node).1["lease"].as_str(), subnet(&daemon, "FLANNEL_SUBNET").as_deref());
     assert_eq!(daemon.terminate().code(), Some(0));
     assert!(health(node, "/healthz").is_err());
+}
+
+#[test]
+fn weakness_5_nodes_that_race_for_the_last_subnets_each_get_one_and_one_too_many_waits() {
+    let cluster = Cluster::new(4);
+    let etcd = cluster.etcd(V4);
+    etcd.put(
+        &config_key(),
+        r#"{"Network":"10.244.0.0/16","SubnetMin":"10.244.1.0","SubnetMax":"10.244.3.0","Backend":{"Type":"host-gw"}}"#,
+    );
+    let nodes = cluster.underlay.nodes().iter();
+    let mut daemons: Vec<_> = nodes.map(|node| Daemon::start(node, options(&etcd))).collect();
+    let waiting = || {
+        (0..4).filter(|n| readyz(cluster.node(*n)).1["waiting"].to_string().contains("are leased")).collect()
+    };
+    let loser: Vec<usize> = netns_fixtures::eventually("three are ready and one waits", HEARD, || {
+        let ready = (0..4).filter(|n| readyz(cluster.node(*n)).0 == 200).count();
+        let waiting: Vec<usize> = waiting();
+        (ready == 3 && waiting.len() == 1).then_some(waiting)
+    });
+    let loser = loser[0];
+    assert_eq!(etcd.keys(&leases_prefix()).len(), 3);
+    let winner = (loser + 1) % 4;
+    daemons[winner].terminate();
+    etcd.ctl(&["del", &lease_key(&daemons[winner])]);
+    daemons[loser].await_ready();
+    assert_eq!(lease_key(&daemons[loser]), lease_key(&daemons[winner]), "the subnet that became free");
 }

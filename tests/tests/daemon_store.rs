@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netns_fixtures::{Daemon, Etcd, Loss, Pinger, eventually};
+use netns_fixtures::{Daemon, Etcd, Pinger, eventually};
 use tests::cluster::{
     Attached, Cluster, HEARD, V4, await_that, config_key, lease_key, leases_prefix, options, peers, put_all,
     readyz,
@@ -33,8 +33,8 @@ impl<'w> Pair<'w> {
     fn assert_unharmed(&self, pinger: Pinger) {
         pinger.await_answers(10);
         assert_eq!(self.routes, [self.cluster.routes(0), self.cluster.routes(1)]);
-        let Loss { lost, sent, .. } = pinger.stop();
-        assert_eq!(lost, 0, "of {sent}; {}", self.daemons[0].log());
+        let loss = pinger.stop();
+        assert_eq!(loss.lost, 0, "{loss:?}; {}", self.daemons[0].log());
     }
 }
 
@@ -129,10 +129,17 @@ fn issue_904_an_own_key_that_is_deleted_comes_back_and_costs_no_packet() {
     let pinger = pair.pinger();
     let key = lease_key(&pair.daemons[1]);
     let value = etcd.get(&key);
-    for _ in 0..3 {
+    // At once again: the second loss may look like the first one, to whoever looks at the state alone.
+    for _ in 0..8 {
         etcd.ctl(&["del", &key]);
         await_that("the lease is back", || etcd.get(&key) == value);
     }
+    // With its etcd lease, as when it expires.
+    let leases = etcd.ctl(&["lease", "list"]);
+    for id in leases.lines().filter(|line| line.len() >= 15 && !line.contains("found")) {
+        etcd.ctl(&["lease", "revoke", id]);
+    }
+    await_that("the lease is back", || etcd.get(&key) == value);
     assert!(pair.daemons[1].log().contains("put back"));
     pair.assert_unharmed(pinger);
 }
@@ -257,11 +264,7 @@ fn five_hundred_leases_that_appear_at_once_are_all_routed_and_all_go_at_once() {
     let etcd = cluster.large_etcd();
     let _daemon = Daemon::ready(cluster.node(0), options(&etcd));
     put_all(cluster.underlay.hub(), &peers(500));
-    let took = await_that("all are routed", || {
-        let n = cluster.routes(0).len();
-        eprintln!("{n} {:?} {}", cluster.routes(0).iter().next(), _daemon.log());
-        n == 500
-    });
+    let took = await_that("all are routed", || cluster.routes(0).len() == 500);
     eprintln!("500 leases to routes in {took:?}");
     etcd.delete_prefix(&format!("{}10.2", leases_prefix()));
     await_that("all are gone", || cluster.routes(0).is_empty());

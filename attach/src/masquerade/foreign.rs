@@ -7,7 +7,7 @@ use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
 
 use super::native::commit;
 use crate::error::Error;
-use crate::identity::{Mark, reference_chain};
+use crate::identity::{Mark, reference_chain, reference_comment_start};
 
 /// Chain of the reference's own nftables backend (`pkg/ip/ipmasq_nftables_linux.go`).
 const CHECKS: ChainName<'static> = Table::new(Family::Inet, "cni_plugins_masquerade").chain("masq_checks");
@@ -19,7 +19,7 @@ const NAT: [Table<'static>; 2] = [Table::new(Family::Ip, "nat"), Table::new(Fami
 pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Error> {
     let name = reference_chain(attachment);
     for table in NAT {
-        if nft.chain_exists(table.chain(&name))? {
+        if nft.rules(table.chain("POSTROUTING"))?.iter().any(|rule| rule.leads_to(&name)) {
             return Ok(true);
         }
     }
@@ -61,7 +61,7 @@ fn stale_chains(
     valid: &[Attachment],
 ) -> Result<BTreeSet<String>, Error> {
     let kept: Vec<String> = valid.iter().map(reference_chain).collect();
-    let ours = format!("name: \"{network}\" id: \"");
+    let ours = reference_comment_start(network);
     let jumps = nft.rules(table.chain("POSTROUTING"))?;
     let marked =
         jumps.iter().filter(|rule| rule.comment.as_deref().is_some_and(|text| text.starts_with(&ours)));

@@ -1,5 +1,6 @@
 //! Masquerade by the `iptables` program, in the reference's own chain layout, for nodes where other tools read those chains.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 use cni::{Attachment, Cidr};
 
 use crate::error::Error;
-use crate::identity::{reference_chain, reference_comment};
+use crate::identity::{reference_chain, reference_comment, reference_comment_start};
 use crate::step::Family;
 
 /// Programs and constants of one address family.
@@ -113,34 +114,97 @@ fn restore(dialect: &Dialect, ruleset: &str) -> Result<(), Error> {
         .map_err(|reason| Error::Program { program: dialect.restore.into(), reason })
 }
 
+/// Whether the legacy tables hold the attachment's chain.
+pub(super) fn legacy_holds(attachment: &Attachment) -> Result<bool, Error> {
+    let chain = reference_chain(attachment);
+    for family in [Family::V4, Family::V6] {
+        if Legacy::of(family)?.is_some_and(|legacy| legacy.jumps.iter().any(|jump| jump.target == chain)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes the chain and its jumps from the legacy tables, where there are any; starts no program otherwise.
 pub(super) fn remove_legacy(attachment: &Attachment) -> Result<(), Error> {
+    let chain = reference_chain(attachment);
+    remove_legacy_chains(|jump| jump.target == chain)
+}
+
+/// Removes the legacy chains of a network's attachments that are not in `valid`: their jumps' comments tell.
+pub(super) fn collect_legacy(network: &str, valid: &[Attachment]) -> Result<(), Error> {
+    let kept: Vec<String> = valid.iter().map(reference_chain).collect();
+    let ours = quoted(&reference_comment_start(network));
+    let ours = ours.trim_end_matches('"');
+    remove_legacy_chains(|jump| jump.specification.contains(ours) && !kept.contains(&jump.target))
+}
+
+fn remove_legacy_chains(which: impl Fn(&Jump) -> bool) -> Result<(), Error> {
     for family in [Family::V4, Family::V6] {
-        let dialect = dialect(family);
-        let tables = fs::read_to_string(dialect.legacy_tables).unwrap_or_default(); // absent: no such tables
-        if tables.lines().any(|table| table == "nat") {
-            remove_legacy_chain(&dialect, &reference_chain(attachment))?;
+        if let Some(legacy) = Legacy::of(family)? {
+            legacy.remove(legacy.jumps.iter().filter(|jump| which(jump)))?;
         }
     }
     Ok(())
 }
 
-fn remove_legacy_chain(dialect: &Dialect, chain: &str) -> Result<(), Error> {
-    let iptables =
-        |arguments: &[&str]| run(dialect.legacy, &[&["--wait", "-t", "nat"], arguments].concat(), "");
-    if iptables(&["-S", chain])?.is_err() {
-        return Ok(());
-    }
-    let listing = output(dialect.legacy, &["--wait", "-t", "nat", "-S", "POSTROUTING"])?;
-    let mut script = String::from("*nat\n");
-    for rule in listing.lines().filter(|rule| rule.ends_with(&format!("-j {chain}"))) {
-        if let Some(specification) = rule.strip_prefix("-A ") {
-            writeln!(script, "-D {specification}").ok(); // a String
+/// The `nat` table of the legacy kernel module, as far as the reference's chains go.
+struct Legacy {
+    program: &'static str,
+    jumps: Vec<Jump>,
+}
+
+/// A rule of POSTROUTING that leads to one of the reference's chains.
+struct Jump {
+    specification: String,
+    target: String,
+}
+
+impl Legacy {
+    /// Reads it with whichever program can. Nothing where the kernel has no such table, or where no program that
+    /// could have made rules there is installed.
+    fn of(family: Family) -> Result<Option<Self>, Error> {
+        let dialect = dialect(family);
+        let tables = fs::read_to_string(dialect.legacy_tables).unwrap_or_default(); // absent: no such tables
+        if !tables.lines().any(|table| table == "nat") {
+            return Ok(None);
         }
+        let Some(program) = [dialect.legacy, dialect.program].into_iter().find(|name| is_legacy(name)) else {
+            return Ok(None);
+        };
+        let listing = output(program, &["--wait", "-t", "nat", "-S", "POSTROUTING"])?;
+        let jump = |line: &str| {
+            let (_, target) = line.rsplit_once(" -j ")?;
+            let specification = line.strip_prefix("-A ")?.to_owned();
+            target.starts_with("CNI-").then(|| Jump { specification, target: target.to_owned() })
+        };
+        Ok(Some(Self { program, jumps: listing.lines().filter_map(jump).collect() }))
     }
-    writeln!(script, "-F {chain}\n-X {chain}\nCOMMIT").ok();
-    let program = format!("{}-restore", dialect.legacy);
-    run(&program, &["--noflush", "--wait"], &script)?.map_err(|reason| Error::Program { program, reason })
+
+    fn remove<'a>(&self, jumps: impl Iterator<Item = &'a Jump>) -> Result<(), Error> {
+        let jumps: Vec<&Jump> = jumps.collect();
+        if jumps.is_empty() {
+            return Ok(());
+        }
+        let chains: BTreeSet<&str> = jumps.iter().map(|jump| jump.target.as_str()).collect();
+        let mut script = String::from("*nat\n");
+        for jump in &jumps {
+            writeln!(script, "-D {}", jump.specification).ok(); // a String
+        }
+        for chain in chains {
+            writeln!(script, "-F {chain}\n-X {chain}").ok();
+        }
+        script.push_str("COMMIT\n");
+        let program =
+            self.program.replace("tables", "tables-restore").replace("-restore-legacy", "-legacy-restore");
+        run(&program, &["--noflush", "--wait"], &script)?.map_err(|reason| Error::Program { program, reason })
+    }
+}
+
+/// Whether the program is there and works on the legacy tables: its version says `(nf_tables)` otherwise.
+fn is_legacy(program: &str) -> bool {
+    output(program, &["--version"])
+        .is_ok_and(|version| version.contains("tables") && !version.contains("nf_tables"))
 }
 
 /// Runs a program: the outer error is that it cannot run, the inner one what it said.

@@ -20,6 +20,18 @@ pub enum Backend {
     Iptables,
 }
 
+/// Whose rules a removal looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Ours only: the network does not masquerade, and the reference made none for it.
+    Ours,
+    /// The reference's too, of either backend.
+    Everyones,
+}
+
+/// `EPROTONOSUPPORT`, `EAFNOSUPPORT`: the kernel was built without nftables, so there are no rules.
+const NO_NFTABLES: [i32; 2] = [93, 97];
+
 /// Masquerades what comes from `addresses` (with the network's prefix length) and leaves their networks.
 pub fn add(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
     match backend {
@@ -34,44 +46,65 @@ pub fn add(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> Res
 /// [`Error::Mismatch`] naming the address without rule.
 pub fn holds(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
     let mut nft = Nft::open()?;
-    if foreign::holds(&mut nft, attachment)? {
+    if foreign::holds(&mut nft, attachment)? || iptables::legacy_holds(attachment)? {
         return Ok(());
     }
-    if backend == Backend::Iptables {
-        return iptables::holds(attachment, addresses);
+    match backend {
+        Backend::Nftables => native::holds(&mut nft, attachment, addresses),
+        Backend::Iptables => iptables::holds(attachment, addresses),
     }
-    for address in addresses {
-        if !native::holds(&mut nft, attachment, *address)? {
-            return Err(Error::Mismatch {
-                what: "masquerade (nftables, table inet ironbridge_masquerade)".into(),
-                expected: format!("an element for {}", address.ip()),
-                found: "none of this attachment".into(),
-            });
-        }
-    }
-    Ok(())
 }
 
-/// Removes the attachment's rules, whoever made them: us, or either backend of the reference. No program is started
-/// unless the kernel holds legacy iptables tables.
+/// Removes the attachment's rules. No program is started unless the kernel holds legacy iptables tables. Every failure
+/// is kept, none stops the rest.
 ///
 /// Returns the socket if something was deleted through it: closing it takes the kernel a grace period.
-pub fn remove(attachment: &Attachment, previous: Option<&AddResult>) -> Result<Option<OwnedFd>, Error> {
+pub fn remove(
+    attachment: &Attachment,
+    previous: Option<&AddResult>,
+    extent: Extent,
+) -> Result<Option<OwnedFd>, Error> {
     let hints: Vec<Cidr> = previous.iter().flat_map(|result| &result.ips).map(|ip| ip.address).collect();
-    let mut nft = Nft::open()?;
-    let ours = native::remove(&mut nft, attachment, &hints)?;
-    let theirs = foreign::remove(&mut nft, attachment)?;
-    iptables::remove_legacy(attachment)?;
-    if !ours && !theirs {
-        return Ok(None);
+    let mut failures = Vec::new();
+    let mut socket = None;
+    if let Some(mut nft) = open_if_there()? {
+        let ours = native::remove(&mut nft, attachment, &hints);
+        let theirs = match extent {
+            Extent::Ours => Ok(false),
+            Extent::Everyones => foreign::remove(&mut nft, attachment),
+        };
+        let mut deleted = false;
+        for outcome in [ours, theirs] {
+            match outcome {
+                Ok(any) => deleted |= any,
+                Err(failure) => failures.push(failure),
+            }
+        }
+        // Where it cannot be duplicated, closing it waits: slower, not wrong.
+        socket = deleted.then(|| nft.as_fd().try_clone_to_owned().ok()).flatten();
     }
-    // Where it cannot be duplicated, closing it waits: slower, not wrong.
-    Ok(nft.as_fd().try_clone_to_owned().ok())
+    if extent == Extent::Everyones {
+        failures.extend(iptables::remove_legacy(attachment).err());
+    }
+    Error::join(failures).map(|()| socket)
 }
 
-/// Removes the rules of a network's attachments that are not in `valid`.
+/// Removes the rules of a network's attachments that are not in `valid`, whoever made them.
 pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    let mut nft = Nft::open()?;
-    native::collect(&mut nft, network, valid)?;
-    foreign::collect(&mut nft, network, valid)
+    let mut failures = Vec::new();
+    if let Some(mut nft) = open_if_there()? {
+        failures.extend(native::collect(&mut nft, network, valid).err());
+        failures.extend(foreign::collect(&mut nft, network, valid).err());
+    }
+    failures.extend(iptables::collect_legacy(network, valid).err());
+    Error::join(failures)
+}
+
+/// The socket, unless the kernel has no nftables at all.
+fn open_if_there() -> Result<Option<Nft>, Error> {
+    match Nft::open() {
+        Ok(nft) => Ok(Some(nft)),
+        Err(refusal) if refusal.errno().is_some_and(|errno| NO_NFTABLES.contains(&errno)) => Ok(None),
+        Err(refusal) => Err(refusal.into()),
+    }
 }

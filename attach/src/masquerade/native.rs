@@ -33,23 +33,48 @@ const SOURCES6: SetName<'static> = TABLE.set("sources6");
 const MAPS: [SetName<'static>; 2] = [SOURCES4, SOURCES6];
 const POSTROUTING: &str = "postrouting";
 
-/// Adds an element for each address. One message on a table that is there; everything in one transaction otherwise.
+/// Adds an element for each address: one message where the table is whole, everything in one transaction otherwise.
 pub(super) fn add(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
+    // Asked first, for a transaction that the kernel refuses costs it a grace period (some 16 ms).
+    if !is_whole(nft, addresses)? {
+        return anew(nft, attachment, addresses);
+    }
     let mut elements = Transaction::new();
     add_elements(&mut elements, attachment, addresses);
     match elements.commit(nft) {
         Ok(()) => Ok(()),
-        // Nobody made the table yet, or somebody flushed the ruleset; or an element of a dead owner is left.
+        // An element of a dead owner is left, or somebody flushed the ruleset in this moment.
         Err(refusal) if refusal.is_absent() || refusal.is_present() => anew(nft, attachment, addresses),
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+/// Whether the chains have their rules: somebody may have flushed one of them.
+fn is_whole(nft: &mut Nft, addresses: &[Cidr]) -> Result<bool, Error> {
+    if !has(nft, POSTROUTING, &postrouting_rules())? {
+        return Ok(false);
+    }
+    for address in addresses {
+        if !has(nft, &chain_of(*address), &network_rules(*address))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn has(nft: &mut Nft, chain: &str, wanted: &[Rule]) -> Result<bool, Error> {
+    let present = nft.rules(TABLE.chain(chain))?;
+    Ok(present.len() == wanted.len()
+        && present.iter().zip(wanted).all(|(present, wanted)| present.is(wanted)))
 }
 
 fn anew(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
     let mut all = Transaction::new();
     make_shared(&mut all);
     for address in addresses {
-        make_network(&mut all, *address);
+        let name = chain_of(*address);
+        all.add_chain(&Chain::regular(TABLE.chain(&name)));
+        fill(&mut all, &name, &network_rules(*address));
     }
     for address in addresses {
         all.destroy_elements(map_of(address.ip()), &[Element::new(address.ip())]);
@@ -68,8 +93,7 @@ fn add_elements(transaction: &mut Transaction, attachment: &Attachment, addresse
     }
 }
 
-/// Table, maps and base chain, whether or not they are there. Chain and rules change in one step, so that no packet
-/// meets half of them.
+/// Table, maps and base chain, whether or not they are there.
 fn make_shared(transaction: &mut Transaction) {
     let base = Base {
         kind: ChainKind::Nat,
@@ -77,52 +101,70 @@ fn make_shared(transaction: &mut Transaction) {
         priority: priority::SRCNAT,
         policy: Policy::Accept,
     };
-    let chain = TABLE.chain(POSTROUTING);
     transaction
         .add_table(TABLE)
         .add_set(&Set::verdict_map(SOURCES4, &[Type::Ipv4Addr]))
         .add_set(&Set::verdict_map(SOURCES6, &[Type::Ipv6Addr]))
-        .add_chain(&Chain::base(chain, base))
-        .flush_chain(chain);
-    for group in multicast() {
-        let rule = Rule::new(Family::Inet).destination(Relation::Equal, group.into()).give_back();
-        transaction.append_rule(chain, &rule);
-    }
-    for (network, map) in [(Network::Ip, SOURCES4), (Network::Ip6, SOURCES6)] {
-        let rule = Rule::new(Family::Inet).verdict_map(&[Field::Source(network)], map.name);
-        transaction.append_rule(chain, &rule);
+        .add_chain(&Chain::base(TABLE.chain(POSTROUTING), base));
+    fill(transaction, POSTROUTING, &postrouting_rules());
+}
+
+/// Replaces a chain's rules; in one transaction, so that no packet meets half of them.
+fn fill(transaction: &mut Transaction, chain: &str, rules: &[Rule]) {
+    let chain = TABLE.chain(chain);
+    transaction.flush_chain(chain);
+    for rule in rules {
+        transaction.append_rule(chain, rule);
     }
 }
 
-fn make_network(transaction: &mut Transaction, address: Cidr) {
-    let name = chain_of(address);
-    let chain = TABLE.chain(&name);
-    let inside = Rule::new(Family::Inet).destination(Relation::Equal, address.network().into()).give_back();
-    transaction
-        .add_chain(&Chain::regular(chain))
-        .flush_chain(chain)
-        .append_rule(chain, &inside)
-        .append_rule(chain, &Rule::new(Family::Inet).masquerade(NatFlags::NONE));
+fn postrouting_rules() -> Vec<Rule> {
+    let rule = || Rule::new(Family::Inet);
+    let spared = multicast().map(|group| rule().destination(Relation::Equal, group.into()).give_back());
+    let maps = [(Network::Ip, SOURCES4), (Network::Ip6, SOURCES6)];
+    let looked_up = maps.map(|(network, map)| rule().verdict_map(&[Field::Source(network)], map.name));
+    spared.chain(looked_up).collect()
 }
 
-/// Whether every address has its element.
-pub(super) fn holds(nft: &mut Nft, attachment: &Attachment, address: Cidr) -> Result<bool, Error> {
+/// What stays inside the network keeps its address.
+fn network_rules(address: Cidr) -> Vec<Rule> {
+    let inside = (!is_alone(address))
+        .then(|| Rule::new(Family::Inet).destination(Relation::Equal, address.network().into()).give_back());
+    inside.into_iter().chain([Rule::new(Family::Inet).masquerade(NatFlags::NONE)]).collect()
+}
+
+/// Whether every address has its element, and the chains that it leads through their rules.
+pub(super) fn holds(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
+    let missing = |expected: String| Error::Mismatch {
+        what: "masquerade (nftables, table inet ironbridge_masquerade)".into(),
+        expected,
+        found: "none of this attachment".into(),
+    };
+    for address in addresses {
+        if !owns(nft, attachment, *address)? {
+            return Err(missing(format!("an element for {}", address.ip())));
+        }
+    }
+    if is_whole(nft, addresses)? { Ok(()) } else { Err(missing("the rules of its chains".into())) }
+}
+
+fn owns(nft: &mut Nft, attachment: &Attachment, address: Cidr) -> Result<bool, Error> {
     match nft.element(map_of(address.ip()), address.ip()) {
         Err(refusal) if refusal.is_absent() => Ok(false),
         found => Ok(found?.is_some_and(|element| is_ours(&element, attachment))),
     }
 }
 
-/// Removes the attachment's elements; says whether there were any. `hints` are addresses that it may have; without
-/// them both maps are read.
+/// Removes the attachment's elements; says whether there were any. `hints` are addresses that it may have; where
+/// none has an element, both maps are read.
 pub(super) fn remove(nft: &mut Nft, attachment: &Attachment, hints: &[Cidr]) -> Result<bool, Error> {
     let mut removal = Transaction::new();
     for hint in hints {
-        if holds(nft, attachment, *hint)? {
+        if owns(nft, attachment, *hint)? {
             removal.destroy_elements(map_of(hint.ip()), &[Element::new(hint.ip())]);
         }
     }
-    if hints.is_empty() {
+    if removal.is_empty() {
         mark_for_removal(nft, &mut removal, |element| is_ours(element, attachment))?;
     }
     commit(nft, removal)
@@ -175,8 +217,16 @@ fn map_of(address: IpAddr) -> SetName<'static> {
     if address.is_ipv4() { SOURCES4 } else { SOURCES6 }
 }
 
-/// A name that `nft` can read back: a colon would not do.
+/// Whether the address is a network of its own.
+fn is_alone(address: Cidr) -> bool {
+    address.prefix() == if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// A name that `nft` can read back: a colon would not do. Addresses that are alone share one chain.
 fn chain_of(address: Cidr) -> String {
+    if is_alone(address) {
+        return "to-anywhere".to_owned();
+    }
     format!("to-{}", address.network()).replace(':', "_")
 }
 

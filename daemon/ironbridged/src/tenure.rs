@@ -16,10 +16,6 @@ use crate::store::{Backoff, ConfigKey, Held, LEASE_TTL, LeaseStore, Store, Store
 /// How long peers get to put their leases back after the store lost data, before their routes may go.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// How long a lease must be gone before its route goes: a node that puts its lease back needs some milliseconds, and
-/// its pods shall not notice.
-const LINGER: Duration = Duration::from_millis(400);
-
 /// How often a stolen lease is looked at again, and complained about.
 const STANDBY: Duration = Duration::from_mins(1);
 
@@ -42,6 +38,7 @@ pub struct Tenure {
     due: Instant,
     retry: Backoff,
     grace: Grace,
+    told: Told,
     standing: watch::Sender<Standing>,
 }
 
@@ -51,7 +48,19 @@ impl Tenure {
         let (standing, seen) = watch::channel(Standing::Held);
         let due = held.renew_at(margin);
         let retry = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
-        (Tenure { store, held, margin, due, retry, grace: Grace::default(), standing }, seen)
+        (
+            Tenure {
+                store,
+                held,
+                margin,
+                due,
+                retry,
+                grace: Grace::default(),
+                told: Told::default(),
+                standing,
+            },
+            seen,
+        )
     }
 
     /// Keeps it until the watcher or the settling loop is gone.
@@ -76,10 +85,11 @@ impl Tenure {
     async fn look(&mut self, view: &View, settle: &Sender<Input>) -> bool {
         let Some(snapshot) = &view.snapshot else { return true };
         let own = self.held.check(snapshot);
-        let removals = self.grace.judge(view.config, (&own).into(), Instant::now());
-        let input = Input::Snapshot(snapshot.clone(), removals);
-        if settle.send(input).is_err() {
-            return false;
+        if self.told.is_news(view, (&own).into()) {
+            let removals = self.grace.judge(view.config, (&own).into(), Instant::now());
+            if settle.send(Input::Snapshot(snapshot.clone(), removals)).is_err() {
+                return false;
+            }
         }
         match own {
             Ok(()) if *self.standing.borrow() != Standing::Held && has(snapshot, &self.held) => {
@@ -196,10 +206,22 @@ impl Grace {
         if own == Own::Missing || std::mem::take(&mut self.config_was_gone) {
             self.until = Some(now + GRACE);
         }
-        // A stream of snapshots must not put it off for ever.
-        let until = self.until.filter(|until| *until > now).unwrap_or(now + LINGER);
-        self.until = Some(until);
-        Removals::HeldUntil(until)
+        self.until.filter(|until| *until > now).map_or(Removals::Allowed, Removals::HeldUntil)
+    }
+}
+
+/// What the settling loop was told last. A renewal of some peer, which changes nothing but a revision, is no reason to compare
+/// all routes.
+#[derive(Debug, Default)]
+struct Told(Option<View>);
+
+impl Told {
+    /// Whether the view is to be passed on. Each loss of the own lease puts removals off anew.
+    fn is_news(&mut self, view: &View, own: Own) -> bool {
+        let is_news = own == Own::Missing || self.0.as_ref().is_none_or(|last| !last.says_the_same(view));
+        // The later one of two that say the same, so that the earlier one's memory is free.
+        self.0 = Some(view.clone());
+        is_news
     }
 }
 
@@ -224,23 +246,27 @@ mod tests {
     fn routes_outlive_a_store_that_lost_its_data_until_the_nodes_are_back() {
         let start = Instant::now();
         let mut grace = Grace::default();
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start), Removals::HeldUntil(start + LINGER));
+        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start), Removals::Allowed);
         assert_eq!(grace.judge(ConfigKey::Absent, Own::Missing, start), Removals::Held);
         assert_eq!(grace.judge(ConfigKey::Absent, Own::Present, start + GRACE * 9), Removals::Held);
         let back = start + GRACE * 10;
         let until = Removals::HeldUntil(back + GRACE);
         assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back), until);
         assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE / 2), until);
-        let usual = Removals::HeldUntil(back + GRACE + LINGER);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE), usual);
+        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE), Removals::Allowed);
     }
 
     #[test]
-    fn a_stream_of_snapshots_does_not_put_removals_off_for_ever() {
-        let start = Instant::now();
-        let mut grace = Grace::default();
-        let first = grace.judge(ConfigKey::Present, Own::Present, start);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start + LINGER / 2), first);
+    fn a_renewal_of_some_peer_makes_no_comparison_of_all_routes() {
+        let view = |revision, config| {
+            let snapshot = Some(Snapshot { revision, ..Snapshot::default() }.into());
+            View { snapshot, state: StoreState::Live, config }
+        };
+        let mut told = Told::default();
+        assert!(told.is_news(&view(1, ConfigKey::Present), Own::Present));
+        assert!(!told.is_news(&view(2, ConfigKey::Present), Own::Present));
+        assert!(told.is_news(&view(3, ConfigKey::Present), Own::Missing), "removals wait anew");
+        assert!(told.is_news(&view(4, ConfigKey::Absent), Own::Present));
     }
 
     #[test]

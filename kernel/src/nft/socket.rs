@@ -36,7 +36,8 @@ pub struct Generation(pub(super) u32);
 impl Nft {
     /// Opens a socket in the namespace of the calling thread.
     pub fn open() -> Result<Self, Error> {
-        let channel = Channel::open(NETLINK_NETFILTER).during(|| "opening a netfilter socket".to_owned())?;
+        let channel =
+            Channel::open_bound(NETLINK_NETFILTER).during(|| "opening a netfilter socket".to_owned())?;
         Ok(Self { channel, sequence: BATCHES, buffer: Vec::new(), room: FIRST_ROOM })
     }
 

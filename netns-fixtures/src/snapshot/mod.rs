@@ -1,7 +1,7 @@
 //! The oracle: everything of a namespace that a plugin or the daemon may change, as sorted comparable lines.
 //!
 //! It is read by `ip`, `bridge`, `tc` and `nft`, not by the crate under test. Left out is what the kernel does by
-//! itself and in its own time: link-local addresses, DAD progress, carrier of bridges, learned neighbours, counters.
+//! itself and in its own time: link-local addresses, DAD progress, carrier, learned neighbours, counters.
 
 mod firewall;
 mod objects;

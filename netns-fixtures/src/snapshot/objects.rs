@@ -74,9 +74,6 @@ fn link(link: &Value) -> String {
     text.push_str(&picked(link, &LINK));
     if kind == "bridge" {
         text.push_str(&picked(&info["info_data"], &BRIDGE));
-    } else {
-        // A bridge's carrier follows its ports with up to a second's delay: only other links' state is comparable.
-        text.push_str(&picked(link, &["operstate"]));
     }
     if info["info_slave_kind"] == "bridge" {
         text.push_str(&picked(&info["info_slave_data"], &PORT));

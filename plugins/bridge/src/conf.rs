@@ -1,6 +1,6 @@
 //! The bridge plugin's configuration: as written ([`NetConf`]), as meant ([`Conf`]), and what a removal needs of it ([`Scope`]).
 
-use attach::masquerade::Backend;
+use attach::masquerade::{Backend, Extent};
 use attach::step::{Conflict, Promiscuity};
 use cni::{Call, Dns};
 use kernel::{BridgePort, Dad, Mac};
@@ -156,20 +156,26 @@ pub enum Gateway {
 pub struct Scope {
     /// Name of the IPAM plugin.
     pub ipam: Option<String>,
+    /// Whose masquerade to look for.
+    pub rules: Extent,
 }
 
 impl Scope {
     /// Reads the little that a removal needs.
     pub fn of(call: &Call) -> Result<Self, Error> {
-        let conf: IpamOnly = call.conf()?;
-        Ok(Self { ipam: Some(conf.ipam.kind).filter(|kind| !kind.is_empty()) })
+        let conf: RemovalConf = call.conf()?;
+        Ok(Self {
+            ipam: Some(conf.ipam.kind).filter(|kind| !kind.is_empty()),
+            rules: if conf.ip_masq { Extent::Everyones } else { Extent::Ours },
+        })
     }
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct IpamOnly {
+#[serde(default, rename_all = "camelCase")]
+struct RemovalConf {
     ipam: Ipam,
+    ip_masq: bool,
 }
 
 impl Conf {
@@ -178,6 +184,7 @@ impl Conf {
     /// # Errors
     /// [`Error::Unsupported`] for fields that this version refuses, [`Error::Conf`] for values that cannot be meant.
     pub fn of(call: &Call) -> Result<Self, Error> {
+        refuse_pattern(call)?;
         let mac = call.cni_args(&["MAC"])?.into_iter().find(|(key, _)| key == "MAC").map(|(_, mac)| mac);
         Self::check(call.conf()?, mac, &call.network)
     }
@@ -204,6 +211,15 @@ impl Conf {
             dns: Some(written.dns).filter(|dns| !dns.is_empty()),
         })
     }
+}
+
+/// The kernel takes a `%` for a pattern and makes another name of it (`dev_alloc_name`).
+fn refuse_pattern(call: &Call) -> Result<(), Error> {
+    if !call.ifname.contains('%') {
+        return Ok(());
+    }
+    let reason = format!("CNI_IFNAME \"{}\" contains %, which the kernel takes for a pattern", call.ifname);
+    Err(Error::Conf { network: call.network.clone(), reason })
 }
 
 fn refuse_unsupported(written: &NetConf) -> Result<(), Error> {
@@ -276,7 +292,7 @@ fn is_interface_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name != "."
         && name != ".."
-        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace())
+        && !name.contains(|c: char| matches!(c, '/' | ':' | '%') || c.is_whitespace())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Plugin for Bridge {
 
     fn del(&self, call: &Call) -> Result<(), cni::Error> {
         let scope = Scope::of(call)?;
-        Ok(teardown::remove(call, scope.ipam.as_deref())?)
+        Ok(teardown::remove(call, scope.ipam.as_deref(), scope.rules)?)
     }
 
     fn check(&self, call: &Call) -> Result<(), cni::Error> {
@@ -47,7 +47,9 @@ impl Plugin for Bridge {
     }
 
     fn status(&self, call: &Call) -> Result<(), cni::Error> {
-        match Conf::of(call)?.mode {
+        let conf = Conf::of(call)?;
+        attach::bridge_has_room(&conf.bridge)?;
+        match conf.mode {
             Mode::Layer2(_) => Ok(()),
             Mode::Layer3(layer3) => call.delegate(&layer3.ipam)?.status(),
         }
@@ -63,7 +65,7 @@ fn add(call: &Call) -> Result<AddResult, Error> {
         transaction.apply_all(&plan::link_steps(&conf, &attachment))?;
         match &conf.mode {
             Mode::Layer2(Carrier::Down) => {}
-            Mode::Layer2(Carrier::Up) => transaction.apply_all(&plan::carrier_steps(&attachment))?,
+            Mode::Layer2(Carrier::Up) => transaction.apply_all(&plan::carrier_steps(&conf, &attachment))?,
             Mode::Layer3(layer3) => return add_network(call, &conf, layer3, transaction),
         }
         result(transaction.world(), &conf, &attachment, None)
@@ -174,7 +176,7 @@ fn expected(conf: &Conf, attachment: &Attachment, previous: &AddResult) -> Vec<a
     let mut steps = plan::link_steps(conf, attachment);
     match &conf.mode {
         Mode::Layer2(Carrier::Down) => {}
-        Mode::Layer2(Carrier::Up) => steps.extend(plan::carrier_steps(attachment)),
+        Mode::Layer2(Carrier::Up) => steps.extend(plan::carrier_steps(conf, attachment)),
         Mode::Layer3(layer3) => {
             let grant = Grant::of_result(previous, &attachment.ifname);
             steps.extend(plan::network_steps(conf, layer3, attachment, &grant));

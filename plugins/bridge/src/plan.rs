@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
+use attach::Grant;
 use attach::identity::{Mark, host_veth};
-use attach::step::{Bridge, Family, Need, Step, Sysctl, Veth};
-use attach::{Grant, Place};
+use attach::step::{Bridge, Family, Step, Veth};
 use cni::{Attachment, Cidr, Ip};
-use kernel::Dad;
 
 use crate::conf::{Conf, Gateway, Layer3};
 
@@ -14,7 +13,6 @@ use crate::conf::{Conf, Gateway, Layer3};
 #[must_use]
 pub fn link_steps(conf: &Conf, attachment: &Attachment) -> Vec<Step> {
     let host = host_veth(attachment);
-    let quiet = Sysctl { path: format!("net/ipv6/conf/{host}/accept_ra"), value: "0", need: Need::Wanted };
     vec![
         Step::EnsureBridge(Bridge {
             name: conf.bridge.clone(),
@@ -30,16 +28,15 @@ pub fn link_steps(conf: &Conf, attachment: &Attachment) -> Vec<Step> {
             attachment: attachment.clone(),
         }),
         Step::SetPort { host, port: conf.port, mark: Mark::of(attachment).as_str().to_owned() },
-        Step::Sysctls(Place::Host, vec![quiet]),
     ]
 }
 
 /// The sandbox's interface is up and its port forwards: all that layer 2 needs.
 #[must_use]
-pub fn carrier_steps(attachment: &Attachment) -> Vec<Step> {
+pub fn carrier_steps(conf: &Conf, attachment: &Attachment) -> Vec<Step> {
     vec![
         Step::RaiseLink { ifname: attachment.ifname.clone() },
-        Step::AwaitPort { host: host_veth(attachment) },
+        Step::AwaitPort { host: host_veth(attachment), bridge: conf.bridge.clone() },
     ]
 }
 
@@ -93,14 +90,16 @@ pub fn network_steps(conf: &Conf, layer3: &Layer3, attachment: &Attachment, gran
         steps.push(Step::Masquerade { attachment, addresses, backend });
     }
     let mut inside = grant.steps(ifname, layer3.dad);
-    let port = Step::AwaitPort { host: host_veth(attachment) };
+    let port = Step::AwaitPort { host: host_veth(attachment), bridge: conf.bridge.clone() };
     // Frames pass only once the port forwards: duplicate address detection and announcements come after it.
     let late = inside.iter().position(|step| matches!(step, Step::AwaitAddresses { .. }));
     inside.insert(late.unwrap_or(inside.len()), port);
     steps.extend(inside);
-    if layer3.dad == Dad::Skip {
-        steps.push(Step::Announce { ifname: ifname.clone() });
+    if layer3.gateway != Gateway::None {
+        let addresses = grant.addresses().map(Cidr::ip).collect();
+        steps.push(Step::ForgetNeighbours { bridge: conf.bridge.clone(), addresses });
     }
+    steps.push(Step::Announce { ifname: ifname.clone() });
     steps
 }
 
@@ -124,7 +123,7 @@ mod tests {
     use crate::conf::Mode;
     use attach::masquerade::Backend;
     use attach::step::{Conflict, Promiscuity};
-    use kernel::BridgePort;
+    use kernel::{BridgePort, Dad};
 
     fn layer3(gateway: Gateway) -> Layer3 {
         Layer3 {
@@ -199,16 +198,20 @@ mod tests {
                 "RaiseLink",
                 "AddRoute",
                 "AwaitPort",
+                "ForgetNeighbours",
                 "Announce"
             ]
         );
     }
 
     #[test]
-    fn duplicate_detection_waits_for_the_port_first_and_announces_nothing() {
+    fn duplicate_detection_waits_for_the_port_and_the_announcement_for_both() {
         let layer3 = Layer3 { dad: Dad::Run, masquerade: None, ..layer3(Gateway::None) };
         let steps = network_steps(&conf(&layer3), &layer3, &attachment(), &grant(&["fd00::9/64"], &[]));
-        assert_eq!(kinds(&steps), ["Sysctls", "AddAddress", "RaiseLink", "AwaitPort", "AwaitAddresses"]);
+        assert_eq!(
+            kinds(&steps),
+            ["Sysctls", "AddAddress", "RaiseLink", "AwaitPort", "AwaitAddresses", "Announce"]
+        );
     }
 
     #[test]

@@ -1,4 +1,10 @@
 //! Every kept input, and a fixed number of mutations of them, through its target: no panic, no hang, no broken promise.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has failed, which is its job"
+)]
 
 use std::any::Any;
 use std::fs;
@@ -9,7 +15,7 @@ use std::time::Duration;
 
 use fuzz::hunt::Pool;
 use fuzz::targets::{TARGETS, Target, find};
-use fuzz::{Verdict, corpus};
+use fuzz::{Reached, corpus};
 
 /// How long a target's whole replay may take: it takes less than a second, also on a busy machine it has an end.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -17,10 +23,10 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// The chance of every replay.
 const SEED: u64 = 2;
 
-fn run(target: &Target, input: &[u8], name: &str) -> Verdict {
+fn run(target: &Target, input: &[u8], name: &str) -> Reached {
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     let why = match outcome {
-        Ok(Ok(reached)) => return Ok(reached),
+        Ok(Ok(reached)) => return reached,
         Ok(Err(broken)) => broken.to_string(),
         Err(panic) => said(panic.as_ref()),
     };
@@ -41,7 +47,7 @@ fn replay(name: &str) {
     let worker = std::thread::spawn(move || {
         let attempt = |label: &str, input: &[u8]| {
             *shared.lock().unwrap() = (label.to_owned(), input.to_vec());
-            run(target, input, label).unwrap()
+            run(target, input, label)
         };
         for kept in corpus::read(target.name).unwrap() {
             attempt(&kept.name, &kept.input);

@@ -4,6 +4,7 @@
 //! up events: each pass reads the kernel anew.
 
 mod kernel_state;
+mod leaving;
 mod notifications;
 mod pace;
 mod problems;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use crate::rules::Rules;
 use crate::uplink;
 
+use leaving::Leaving;
 pub use notifications::Ears;
 use pace::Pace;
 use problems::Problems;
@@ -90,8 +92,9 @@ pub struct Settler {
     rules: Rules,
     snapshot: Option<Arc<Snapshot>>,
     removals: Removals,
-    /// Whether the last pass would have removed something.
-    withheld: bool,
+    leaving: Leaving,
+    /// When what the last pass did not remove yet may go.
+    due: Option<Instant>,
     problems: Problems,
     reports: watch::Sender<Report>,
     at: UplinkIndex,
@@ -114,7 +117,8 @@ impl Settler {
             rules,
             snapshot: None,
             removals: Removals::Allowed,
-            withheld: false,
+            leaving: Leaving::default(),
+            due: None,
             problems: Problems::default(),
             reports,
             at: UplinkIndex::default(),
@@ -146,6 +150,8 @@ impl Settler {
     fn pass(&mut self, pace: &mut Pace) {
         let began = Instant::now();
         let mut failed = Vec::new();
+        // A pass that fails before it comes to removals has its own pause until the next one.
+        self.due = None;
         if let Err(error) = self.rules.ensure() {
             failed.push(format!("the nftables rules cannot be put in place: {error}"));
         }
@@ -161,7 +167,7 @@ impl Settler {
             [] => pace.done(began, Instant::now()),
             [..] => pace.failed(began, Instant::now()),
         }
-        if let (true, Removals::HeldUntil(moment)) = (self.withheld, self.removals) {
+        if let Some(moment) = self.due {
             pace.not_after(moment.max(Instant::now()));
         }
         self.report(settled, failed);
@@ -176,11 +182,7 @@ impl Settler {
         let mut desired = overlay::desired(config, snapshot, own, &uplink);
         let actual = kernel_state::read(&mut self.rtnl, scope)?;
         let mut changes = overlay::diff(&desired, &actual);
-        let all = changes.len();
-        if self.removals_are_held() {
-            changes.retain(|change| !is_removal(change, &desired));
-        }
-        self.withheld = changes.len() < all;
+        self.due = self.withhold(&mut changes, &desired, Instant::now());
         log(&changes);
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         failed.extend(refused.iter().map(ToString::to_string));
@@ -188,14 +190,27 @@ impl Settler {
         Ok(desired)
     }
 
-    /// A moment that has passed is forgotten, so that it is not waited for again.
-    fn removals_are_held(&mut self) -> bool {
+    /// Takes out the removals that are not to be made yet; the answer is when to come back for them.
+    fn withhold(&mut self, changes: &mut Vec<Change>, desired: &Desired, now: Instant) -> Option<Instant> {
+        self.leaving.update(changes.iter().filter_map(|change| unwanted(change, desired)), now);
         if let Removals::HeldUntil(moment) = self.removals
-            && moment <= Instant::now()
+            && moment <= now
         {
             self.removals = Removals::Allowed;
         }
-        self.removals != Removals::Allowed
+        let allowed = self.removals == Removals::Allowed;
+        let next = self.leaving.next(now);
+        let all = changes.len();
+        changes.retain(|change| match unwanted(change, desired) {
+            Some(to) => allowed && self.leaving.may_go(&to, now),
+            // An object may carry a route that stays.
+            None => !matches!(change, Change::DeleteNexthop { .. }) || (allowed && next.is_none()),
+        });
+        match self.removals {
+            Removals::Allowed => next,
+            Removals::HeldUntil(moment) => Some(moment).filter(|_| changes.len() < all),
+            Removals::Held => None,
+        }
     }
 
     fn report(&mut self, settled: Option<Desired>, failed: Vec<String>) {
@@ -214,12 +229,11 @@ impl Settler {
     }
 }
 
-fn is_removal(change: &Change, desired: &Desired) -> bool {
+/// The destination of a route that this change removes because no lease asks for it any more.
+fn unwanted(change: &Change, desired: &Desired) -> Option<IpNetwork> {
     match change {
-        Change::DeleteRoute(route) => !desired.routes.contains_key(&route.destination),
-        // It may carry a route that stays.
-        Change::DeleteNexthop { .. } => true,
-        Change::AddNexthop { .. } | Change::PutRoute { .. } => false,
+        Change::DeleteRoute(route) => Some(route.destination).filter(|to| !desired.routes.contains_key(to)),
+        Change::DeleteNexthop { .. } | Change::AddNexthop { .. } | Change::PutRoute { .. } => None,
     }
 }
 

@@ -57,11 +57,24 @@ impl View {
             && self.snapshot.as_ref().is_some_and(|s| s.leases.is_empty() && s.junk.is_empty())
     }
 
-    /// A complete read arrived. Receivers are woken only when something is different from before: a renewal that
-    /// changes nothing but a revision is no reason for all nodes to compare their routes.
+    /// Whether both have the same leases with the same words, whatever their revisions: then there is nothing to compare
+    /// with the kernel.
+    #[must_use]
+    pub fn says_the_same(&self, other: &View) -> bool {
+        let same = match (&self.snapshot, &other.snapshot) {
+            (Some(a), Some(b)) => says_the_same(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same && self.config == other.config
+    }
+
+    /// A complete read arrived. Receivers are woken by a new revision even if nothing else is different from before: a
+    /// lease that was put back and deleted again between two views looks like one that was never put back, and only the
+    /// revision tells its owner.
     pub(super) fn publish(views: &watch::Sender<View>, snapshot: Snapshot, config: ConfigKey) {
         views.send_if_modified(|view| {
-            let same = view.snapshot.as_deref().is_some_and(|old| says_the_same(old, &snapshot));
+            let same = view.snapshot.as_deref().is_some_and(|old| *old == snapshot);
             if same && view.state == StoreState::Live && view.config == config {
                 return false;
             }
@@ -117,14 +130,19 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_of_some_peer_wakes_nobody() {
+    fn a_later_state_that_looks_like_the_last_one_is_news_to_the_owner_of_a_lease_and_to_nobody_else() {
         let (views, mut seen) = View::channel();
         View::publish(&views, snapshot(1), ConfigKey::Present);
-        seen.mark_unchanged();
-        View::publish(&views, snapshot(2), ConfigKey::Present);
+        let before = seen.borrow_and_update().clone();
+        View::publish(&views, snapshot(1), ConfigKey::Present);
         assert!(!seen.has_changed().unwrap());
-        View::publish(&views, Snapshot::default(), ConfigKey::Present);
+        View::publish(&views, snapshot(2), ConfigKey::Present);
         assert!(seen.has_changed().unwrap());
+        assert!(seen.borrow_and_update().says_the_same(&before));
+        View::publish(&views, Snapshot::default(), ConfigKey::Present);
+        assert!(!seen.borrow_and_update().says_the_same(&before));
+        View::publish(&views, snapshot(3), ConfigKey::Absent);
+        assert!(!seen.borrow().says_the_same(&before), "the configuration is gone");
     }
 
     #[test]

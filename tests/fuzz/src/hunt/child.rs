@@ -18,11 +18,18 @@ pub fn child(target: &'static Target, seed: u64, current: &Path, time: Duration)
     let mut pool = Pool::new(target, seed)?;
     let current = File::create(current)?;
     let (start, mut said, mut runs) = (Instant::now(), Instant::now(), 0_u64);
+    let mut slowest = Duration::ZERO;
+    let tell = |runs, places, slowest: Duration| {
+        writeln!(io::stdout(), "{runs} runs, {places} places, slowest {} ms", slowest.as_millis())
+    };
     while start.elapsed() < time {
         let input = pool.next_input();
         current.set_len(0)?;
         current.write_all_at(&input, 0)?;
-        match (target.run)(&input) {
+        let begun = Instant::now();
+        let verdict = (target.run)(&input);
+        slowest = slowest.max(begun.elapsed());
+        match verdict {
             Ok(reached) => pool.learn(input, reached),
             Err(broken) => {
                 writeln!(io::stderr(), "{}: {broken}", target.name)?;
@@ -32,10 +39,10 @@ pub fn child(target: &'static Target, seed: u64, current: &Path, time: Duration)
         runs += 1;
         if said.elapsed() > PULSE {
             said = Instant::now();
-            writeln!(io::stdout(), "{runs} runs, {} places", pool.places())?;
+            tell(runs, pool.places(), slowest)?;
         }
     }
-    writeln!(io::stdout(), "{runs} runs, {} places", pool.places())?;
+    tell(runs, pool.places(), slowest)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -52,10 +52,10 @@ pub fn hunt(hunt: &Hunt) -> io::Result<Vec<PathBuf>> {
     let mut finds: Vec<PathBuf> = Vec::new();
     for round in 0.. {
         let left = hunt.time.saturating_sub(start.elapsed());
-        if left.is_zero() || finds.len() >= FINDS {
+        if left < Duration::from_secs(1) || finds.len() >= FINDS {
             break;
         }
-        let seconds = left.as_secs().max(1).to_string();
+        let seconds = left.as_secs().to_string();
         let seed = (hunt.seed + round).to_string();
         let child = command(&["--child", hunt.target.name, &seed, &current.to_string_lossy(), &seconds])?;
         if let End::Found(why) = watch(child, SILENCE, Output::Shown)? {

@@ -30,7 +30,7 @@ pub fn conf(data: &[u8]) -> Verdict {
             };
             same("what DEL needs", &scope.ok().map(|scope| scope.ipam), &Some(of_conf))?;
             let attachment = call.attachment();
-            let steps = [plan::link_steps(&conf, &attachment), plan::carrier_steps(&attachment)];
+            let steps = [plan::link_steps(&conf, &attachment), plan::carrier_steps(&conf, &attachment)];
             hold(steps.iter().all(|steps| !steps.is_empty()), || "a plan without steps".to_owned())?;
             Ok(Reached::at(&format!("{conf:?}").replace('"', "")))
         }

@@ -225,7 +225,7 @@ fn written(env: &SubnetEnv) -> String {
         ("IPV6_SUBNET", list(env.subnet_v6.as_slice())),
     ] {
         if !value.is_empty() {
-            text += &format!("FLANNEL_{name}={value}\n");
+            text.extend(["FLANNEL_", name, "=", &value, "\n"]);
         }
     }
     text

@@ -139,3 +139,34 @@ impl Life {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life() -> Life {
+        let node = Node::new(r#"{"cniVersion":"1.1.0","name":"n"}"#).unwrap().unwrap();
+        Life { node, held: BTreeMap::new(), fails: false, alone: true }
+    }
+
+    #[test]
+    fn a_delegate_that_fails_keeps_the_state() {
+        let mut life = life();
+        for step in ["ADD c1 eth0", "ADD c1 net1", "FAIL", "DEL c1 eth0"] {
+            life.step(step).unwrap();
+        }
+        assert_eq!((life.held.len(), life.node.files().len()), (2, 2));
+        for step in ["FAIL", "DEL c1 eth0", "GC"] {
+            life.step(step).unwrap();
+        }
+        assert_eq!((life.held.len(), life.node.files().len()), (0, 0));
+    }
+
+    #[test]
+    fn state_that_is_lost_breaks_a_promise() {
+        let mut life = life();
+        life.step("ADD c1 eth0").unwrap();
+        fs::remove_file(life.node.state().join("c1")).unwrap();
+        assert!(life.step("STATUS").is_err());
+    }
+}

@@ -152,8 +152,8 @@ pub fn files(data: &[u8]) -> Verdict {
     drop(locked);
     let left = must("reservations", reservations(&world.scope.data_dir, &world.scope.network))?;
     hold(left.iter().all(|one| one.address != address), || format!("{address} stays: {left:?}"))?;
-    let seen = (cursor.is_some(), state.is_some(), held.len(), boot.is_some(), began.is_some(), left.len());
-    Ok(Reached::at(&format!("{seen:?}")))
+    let holders: Vec<Option<&Owner>> = left.iter().map(|one| one.holder.owner()).collect();
+    Ok(Reached::at(&format!("{cursor:?} {state:?} {held:?} {boot:?} {began:?} {holders:?}")))
 }
 
 struct World {

@@ -204,3 +204,52 @@ fn tamper(verb: &str, path: &Path, content: &str) -> std::io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(scratch: &Scratch) -> Network {
+        let conf = r#"{"cniVersion":"1.1.0","ipam":{"subnet":"10.1.0.0/29"}}"#;
+        Network {
+            home: scratch.path().join("networks"),
+            conf: confined(conf, scratch.path()).unwrap(),
+            held: BTreeMap::new(),
+            alone: true,
+        }
+    }
+
+    #[test]
+    fn a_reservation_that_nobody_was_told_of_breaks_a_promise() {
+        let scratch = Scratch::new().unwrap();
+        let mut network = network(&scratch);
+        network.step("ADD c1 eth0").unwrap();
+        assert_eq!(network.held.values().flatten().count(), 1);
+        fs::write(scratch.path().join("networks/net/10.1.0.6"), "c9\r\neth0").unwrap();
+        assert!(network.step("ADD c2 eth0").is_err());
+    }
+
+    #[test]
+    fn verbs_give_and_take_back() {
+        let scratch = Scratch::new().unwrap();
+        let mut network = network(&scratch);
+        for step in ["ADD c1 eth0", "ADD c2 eth0", "DEL c1 eth0", "GC c2 eth0"] {
+            network.step(step).unwrap();
+        }
+        assert_eq!(network.held.len(), 1);
+        network.step("GC").unwrap();
+        assert!(network.held.is_empty() && network.stored("c2", "eth0").is_empty());
+    }
+
+    #[test]
+    fn no_path_of_an_input_leads_out() {
+        let home = Path::new("/h");
+        for name in ["../x", "a/../../x", ".ironbridge/../../x", "a\0b"] {
+            assert_eq!(inside(home, name), None, "{name}");
+        }
+        assert_eq!(inside(home, "/etc/passwd"), Some(PathBuf::from("/h/net/etc/passwd")));
+        let conf = r#"{"IPAM":{"DATADIR":"/etc","dataDir":"/var","ResolvConf":"/dev/zero"}}"#;
+        let text = Value::Object(confined(conf, home).unwrap()).to_string();
+        assert!(!text.contains("/etc") && !text.contains("/var") && !text.contains("zero"), "{text}");
+    }
+}

@@ -133,7 +133,7 @@ pub fn subnet_env(data: &[u8]) -> Verdict {
     ] {
         if let Some(network) = network {
             same("host bits", &network.ip(), &network.network())?;
-            again += &format!("FLANNEL_{name}={network}\n");
+            again.extend(["FLANNEL_", name, "=", &network.to_string(), "\n"]);
         }
     }
     same("subnet.env written and read", &Previous::parse(&again), &previous)?;

@@ -109,3 +109,33 @@ pub fn answer(response: &Response) -> Result<Option<Value>, Broken> {
 pub fn gist(response: &Response) -> String {
     format!("{} {} {}", response.exit, response.stdout.replace('"', ""), response.stderr)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_lines_then_the_configuration() {
+        let request = Request::parse(b"CNI_COMMAND=ADD\nA=b=c\n\n{}\n\n");
+        assert_eq!(request.get("A"), Some(&OsString::from("b=c")));
+        assert_eq!(request.stdin, b"{}\n\n");
+        assert_eq!(Request::parse(b"A=1").get("A"), Some(&OsString::from("1")));
+    }
+
+    #[test]
+    fn only_one_document_and_only_exit_0_or_1_is_an_answer() {
+        let response =
+            |stdout: &str, exit| Response { stdout: stdout.to_owned(), stderr: String::new(), exit };
+        let error = r#"{"code":7,"msg":"m"}"#;
+        for (stdout, exit) in [("", 0), ("{}", 0), (error, 1)] {
+            assert!(answer(&response(stdout, exit)).is_ok(), "{stdout} {exit}");
+        }
+        let twice = format!("{error}{error}");
+        let bug = r#"{"code":999,"msg":"m"}"#;
+        for (stdout, exit) in
+            [("", 1), ("{}", 1), (error, 2), (&twice, 1), (bug, 1), ("7", 0), (r#"{"code":7}"#, 1)]
+        {
+            assert!(answer(&response(stdout, exit)).is_err(), "{stdout} {exit}");
+        }
+    }
+}
