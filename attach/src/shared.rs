@@ -14,8 +14,8 @@ use crate::world::{Place, World};
 /// `BR_MAX_PORTS` of `net/bridge/br_private.h`, less number 0.
 const MOST_PORTS: usize = 1023;
 
-/// The alias of a bridge that we made, whose MAC address therefore is its own.
-const MADE_HERE: &str = "ironbridge";
+/// The alias of a bridge whose MAC address we have set, so that it is its own.
+const KEEPS_ADDRESS: &str = "ironbridge";
 
 /// `NET_ADDR_SET` of `include/linux/netdevice.h`: somebody chose the address, so the bridge keeps it.
 const CHOSEN: &str = "3";
@@ -43,9 +43,20 @@ pub(crate) fn ensure_bridge(world: &mut World, wanted: &Bridge) -> Result<(), Er
         rtnl.set_link_up(link.index).on(name)?;
     }
     match link.mac {
-        Some(mac) if !keeps_its_address(&link) => rtnl.set_link_mac(link.index, mac).on(name),
+        Some(mac) if !keeps_its_address(&link) => {
+            rtnl.set_link_mac(link.index, mac).on(name)?;
+            note(rtnl, &link)
+        }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Remembers on the bridge that its address is its own, unless somebody else has something to say there.
+fn note(rtnl: &mut Rtnl, bridge: &Link) -> Result<(), Error> {
+    if bridge.alias.is_some() {
+        return Ok(());
+    }
+    rtnl.set_link_alias(bridge.index, KEEPS_ADDRESS).on(&bridge.name)
 }
 
 fn make(world: &mut World, wanted: &Bridge) -> Result<Link, Error> {
@@ -56,8 +67,8 @@ fn make(world: &mut World, wanted: &Bridge) -> Result<Link, Error> {
     sysctl::write(&format!("net/ipv6/conf/{name}/accept_ra"), "0").ok(); // absent without IPv6
     let link = world.look(Place::Host, name)?.ok_or_else(|| Error::BridgeGone { name: name.clone() })?;
     if creation == Creation::Made {
-        world.rtnl(Place::Host).set_link_alias(link.index, MADE_HERE).on(name)?;
-        return Ok(Link { alias: Some(MADE_HERE.to_owned()), ..link });
+        note(world.rtnl(Place::Host), &link)?;
+        return Ok(Link { alias: Some(KEEPS_ADDRESS.to_owned()), ..link });
     }
     Ok(link)
 }
@@ -69,12 +80,12 @@ fn random_mac() -> Mac {
     Mac([(first & 0xfc) | 0x02, second, third, fourth, fifth, sixth])
 }
 
-/// Whether the bridge's address was set and not merely taken from a port. Netlink does not tell; sysfs may not be
-/// mounted, and then it is taken for its own, as setting it again would make the host forget all neighbours.
+/// Whether the bridge's address was set and not merely taken from a port. Netlink does not tell; sysfs does, where it is
+/// mounted for this namespace.
 fn keeps_its_address(link: &Link) -> bool {
-    link.alias.as_deref() == Some(MADE_HERE)
+    link.alias.as_deref() == Some(KEEPS_ADDRESS)
         || fs::read_to_string(format!("/sys/class/net/{}/addr_assign_type", link.name))
-            .map_or(true, |kind| kind.trim() == CHOSEN)
+            .is_ok_and(|kind| kind.trim() == CHOSEN)
 }
 
 /// Whether the bridge, if it is there, has a free port: what STATUS asks.

@@ -32,6 +32,8 @@ pub enum Capability {
     Ipv6,
     /// iptables over nftables with the `nat` table.
     IptablesNat,
+    /// iptables over the legacy kernel module with the `nat` table.
+    IptablesLegacyNat,
     /// The token bucket filter.
     Tbf,
 }
@@ -60,6 +62,7 @@ impl Capability {
             Self::WireGuard => &["ip link add w0 type wireguard"],
             Self::Ipv6 => &["ip -6 address add fd00::1/128 dev lo"],
             Self::IptablesNat => &["iptables -t nat -A POSTROUTING -s 192.0.2.1 -j MASQUERADE"],
+            Self::IptablesLegacyNat => &["iptables-legacy -t nat -S"],
             Self::Tbf => &["tc qdisc add dev lo root tbf rate 1mbit burst 32k latency 50ms"],
         };
         tries.iter().all(|line| node.succeeds(line))

@@ -157,7 +157,7 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
 fn read(path: PathBuf, attachment: &Attachment) -> Result<Option<Saved>, Error> {
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if cannot_exist(&e) => return Ok(None),
         Err(source) => return Err(Error::State { doing: "read", path, source }),
     };
     let writer = if bytes.ends_with(b"\n") { Writer::Us } else { Writer::TheGoPlugin };
@@ -167,11 +167,16 @@ fn read(path: PathBuf, attachment: &Attachment) -> Result<Option<Saved>, Error> 
 
 fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => {
+        Err(source) if !cannot_exist(&source) => {
             Err(Error::State { doing: "remove", path: path.to_owned(), source })
         }
         _ => Ok(()),
     }
+}
+
+/// A name too long for the file system (a container ID has no limit of its own) is as good as one that is not there.
+fn cannot_exist(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename)
 }
 
 #[cfg(test)]

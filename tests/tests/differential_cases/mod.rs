@@ -138,6 +138,16 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
         "1.1.1 asks for a queue length of 0; later releases keep the kernel's, as we do",
     ),
     ("host: link HOSTEND +txqlen=1000", "the same at the host's end"),
+    ("host: link cni0 +ifalias=\"ironbridge\"", "a bridge that we made, whose MAC address is its own"),
+    ("after DEL: link cni0 +ifalias=\"ironbridge\"", "the same"),
+    (
+        "sysctl net/ipv6/conf/HOSTEND/addr_gen_mode",
+        "a bridge port needs no IPv6 address, and each costs all others",
+    ),
+    (
+        "sysctl net/ipv6/conf/HOSTEND/accept_ra",
+        "without an address it matters no more: the bridge takes every frame",
+    ),
     ("host: link HOSTEND +ifalias=", "our mark: whose the interface is, to be read by DEL, GC and people"),
     (
         "host: link HOSTEND -address=\"MAC0\"",
@@ -161,6 +171,7 @@ pub const EVERYWHERE: &[(&str, &str)] = &[
 
 /// Differences of single cases: case, text, reason.
 pub const INTENDED: &[(&str, &str, &str)] = &[
+    ("layer two", "arp_notify", "an address that somebody adds later is announced too"),
     ("mtu negative", "ADD: -ok +error", "the reference ignores it; no link has such an MTU"),
     ("mtu negative", "CHECK: -ok +-", "follows from ADD"),
     ("layer two", "CHECK: -error +ok", "weakness 16: the reference asks an IPAM plugin without a name"),
