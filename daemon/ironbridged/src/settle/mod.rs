@@ -138,7 +138,7 @@ impl Settler {
                 Ok(Input::Snapshot(snapshot, removals)) => {
                     self.snapshot = Some(snapshot);
                     self.removals = removals;
-                    pace.woken(Instant::now());
+                    pace.told(Instant::now());
                 }
                 Ok(Input::Kernel) => pace.woken(Instant::now()),
                 Err(RecvTimeoutError::Disconnected) => return,

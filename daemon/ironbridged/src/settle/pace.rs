@@ -30,7 +30,12 @@ impl Pace {
         self.next.saturating_duration_since(now)
     }
 
-    /// Something happened.
+    /// There is a new snapshot: a whole, which more of the same would not complete.
+    pub fn told(&mut self, now: Instant) {
+        self.next = self.next.min(now.max(self.not_before));
+    }
+
+    /// Something happened in the kernel.
     pub fn woken(&mut self, now: Instant) {
         self.next = self.next.min((now + GATHER).max(self.not_before));
     }
@@ -68,6 +73,15 @@ mod tests {
         pace.woken(later);
         pace.woken(later + Duration::from_millis(2));
         assert_eq!(pace.until_next(later), GATHER);
+    }
+
+    #[test]
+    fn a_snapshot_does_not_wait_for_more() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.done(start, start);
+        pace.told(start + Duration::from_secs(5));
+        assert_eq!(pace.until_next(start), Duration::from_secs(5));
     }
 
     #[test]

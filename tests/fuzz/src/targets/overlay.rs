@@ -7,7 +7,6 @@ use ::overlay::{
     Subnets, claim,
 };
 
-use serde_json::Value;
 
 use crate::verdict::{Broken, Reached, Verdict, hold, must, same};
 
