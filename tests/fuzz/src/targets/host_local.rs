@@ -14,6 +14,7 @@ use ::host_local::range::{Range, RangeSet};
 use ::host_local::seal::State;
 use ::host_local::slot::Slot;
 use ::host_local::store::Store;
+use ::host_local::table::{Key, Table};
 use ::host_local::{Owner, cursor::Cursor, pick, reservations, resolv, scan};
 use cni::{Call, Code, Error, Version};
 
@@ -104,7 +105,7 @@ pub fn text(data: &[u8]) -> Verdict {
     let owner = Owner::parse(&text);
     if let Some(owner) = &owner {
         same("a reservation written and read", &Owner::parse(&owner.content()).as_ref(), &Some(owner))?;
-        entry_name(owner)?;
+        key(owner)?;
     }
     hold(owner.is_some() != text.trim().is_empty(), || format!("{text:?} is blank or has an owner"))?;
     let dns = resolv::parse(&text);
@@ -121,12 +122,9 @@ pub fn text(data: &[u8]) -> Verdict {
     Ok(Reached::at(&format!("{owner:?} {dns:?}")))
 }
 
-fn entry_name(owner: &Owner) -> Result<(), Broken> {
-    let name = owner.entry_name();
-    let is_one = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0']);
-    hold(is_one && name != "." && name != "..", || format!("{owner:?} has the entry {name:?}"))?;
+fn key(owner: &Owner) -> Result<(), Broken> {
     let old = owner.without_ifname();
-    hold(old == *owner || old.entry_name() != name, || format!("{owner:?} and {old:?} share an entry"))
+    hold(old == *owner || Key::of(&old) != Key::of(owner), || format!("{owner:?} and {old:?} share a key"))
 }
 
 /// The input as every file and link that the plugin reads; then the network is used all the same.
@@ -135,7 +133,8 @@ pub fn files(data: &[u8]) -> Verdict {
     let world = must("its files", World::new(scratch.path(), data))?;
     let cursor = Cursor::read(&world.folder, 0).last();
     let state = State::read(&world.index.state());
-    let held = must("an index entry", world.index.lookup(&Owner::new("c1", "eth0")))?;
+    let table = must("an index", Table::open(&world.index.owners()))?;
+    let held = table.of_container(Key::of(&Owner::new("c1", "eth0"))).ok();
     let holder = must("a reservation", scan::holder(&world.folder.join("10.1.0.2")))?;
     let (boot, began) = (world.host.boot_id(), world.host.nothing_of_this_boot_before());
     let lossy = String::from_utf8_lossy(data);
@@ -169,7 +168,8 @@ impl World {
         let folder = scope.data_dir.join("net");
         let index = Index::new(&scope.data_dir, "net");
         fs::create_dir_all(&folder)?;
-        fs::create_dir_all(index.owners())?;
+        fs::create_dir_all(index.home())?;
+        fs::write(index.owners(), data)?;
         for file in ["last_reserved_ip.0", "10.1.0.2", "fd00::2"] {
             fs::write(folder.join(file), data)?;
         }
@@ -179,7 +179,6 @@ impl World {
         target.truncate(end.unwrap_or(0));
         if !target.is_empty() {
             symlink(&target, index.state())?;
-            symlink(&target, index.owners().join("c1:eth0"))?;
         }
         let host = Host { boot_id: home.join("boot_id"), stat: home.join("stat"), ..Host::default() };
         fs::write(&host.boot_id, data)?;

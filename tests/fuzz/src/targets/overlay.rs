@@ -7,7 +7,6 @@ use ::overlay::{
     Subnets, claim,
 };
 
-
 use crate::verdict::{Broken, Reached, Verdict, hold, must, same};
 
 /// A network configuration: what is accepted can be leased from, at both ends.
