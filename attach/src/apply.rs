@@ -34,9 +34,7 @@ impl Step {
             Self::CreateVeth(veth) => create_veth(world, veth),
             Self::SetPort { host, port, mark } => set_port(world, host, *port, mark),
             Self::Sysctls(Place::Host, list) => Ok(write_sysctls(list)?),
-            Self::Sysctls(Place::Sandbox, list) => {
-                Ok(world.sandbox().netns().visit(|| write_sysctls(list))??)
-            }
+            Self::Sysctls(Place::Sandbox, list) => Ok(world.visit(|| write_sysctls(list))??),
             Self::AddAddress { .. } | Self::RaiseLink { .. } | Self::AddRoute { .. } => {
                 together(std::slice::from_ref(self), world)
             }
@@ -148,7 +146,7 @@ fn write_sysctls(list: &[Sysctl]) -> Result<(), kernel::Error> {
 fn await_addresses(world: &mut World, ifname: &str) -> Result<(), Error> {
     let index = world.index(Place::Sandbox, ifname)?;
     let until = (index, Instant::now() + DAD_DEADLINE);
-    let mut monitor = world.sandbox().netns().visit(|| Monitor::open(&[Group::Ipv6Address]))??;
+    let mut monitor = world.visit(|| Monitor::open(&[Group::Ipv6Address]))??;
     let settled = |present: &[Address]| {
         present.iter().any(|address| address.dad_failed) || !present.iter().any(|address| address.tentative)
     };

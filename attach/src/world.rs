@@ -61,6 +61,7 @@ impl Sandbox {
 /// Host and sandbox, with one socket each.
 #[derive(Debug)]
 pub struct World {
+    home: Netns,
     host: Rtnl,
     sandbox: Sandbox,
     inside: Rtnl,
@@ -71,20 +72,26 @@ impl World {
     /// The world of an attachment: the current namespace and `sandbox`, which is entered once before anything is made:
     /// only then it is known to be a *network* namespace.
     pub fn open(sandbox: Sandbox) -> Result<Self, Error> {
-        let inside = sandbox.netns.visit(Rtnl::open).and_then(|opened| opened);
+        let home = Netns::current()?;
+        let inside = sandbox.netns.visit_from(&home, Rtnl::open).and_then(|opened| opened);
         let inside = inside.map_err(|source| match source {
             kernel::Error::NamespaceMissing { .. } | kernel::Error::NotANamespace { .. } => {
                 Error::Sandbox { container: sandbox.container.clone(), source }
             }
             kernel::Error::Failed { .. } => Error::Kernel(source),
         })?;
-        Ok(Self { host: Rtnl::open()?, sandbox, inside, met: Vec::new() })
+        Ok(Self { home, host: Rtnl::open()?, sandbox, inside, met: Vec::new() })
     }
 
     /// The sandbox.
     #[must_use]
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
+    }
+
+    /// Runs `work` inside the sandbox.
+    pub fn visit<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
+        Ok(self.sandbox.netns.visit_from(&self.home, work)?)
     }
 
     /// The socket of `place`.

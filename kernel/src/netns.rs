@@ -94,7 +94,12 @@ impl Netns {
     /// If the namespace cannot be entered. A way back that fails ends the process: nothing that it would do from
     /// then on would happen where it is meant to.
     pub fn visit<T>(&self, f: impl FnOnce() -> T) -> Result<T, Error> {
-        let _home = Home(Self::current()?);
+        self.visit_from(&Self::current()?, f)
+    }
+
+    /// As [`Netns::visit`], from a `home` that the caller has open: the namespace of the calling thread.
+    pub fn visit_from<T>(&self, home: &Self, f: impl FnOnce() -> T) -> Result<T, Error> {
+        let _home = Home(home);
         self.enter()?;
         Ok(f())
     }
@@ -121,9 +126,9 @@ impl Netns {
 }
 
 /// Where a visit came from, and returns to when this is dropped.
-struct Home(Netns);
+struct Home<'a>(&'a Netns);
 
-impl Drop for Home {
+impl Drop for Home<'_> {
     fn drop(&mut self) {
         if setns(&self.0.file, CloneFlags::CLONE_NEWNET).is_err() {
             std::process::abort();

@@ -1,17 +1,16 @@
-//! From an owner to its addresses without reading every reservation: one symbolic link an owner.
+//! From an owner to its addresses without reading every reservation: one table a network.
 //!
-//! It stands beside the network folders (`<dataDir>/.ironbridge/<network>/`), never inside one: the reference reads every file
-//! in there. `owners/<container id>:<ifname>` points to `10.1.0.5,fd00::5`: made, read and removed by one system call each.
-//! What an entry says is always verified with the address files; that an entry is absent is believed only under
+//! It stands beside the network folders (`<dataDir>/.ironbridge/<network>/owners`), never inside one: the reference reads every
+//! file in there. What an entry says is always verified with the address files; that an entry is absent is believed only under
 //! an unbroken seal.
 use crate::owner::Owner;
 use crate::scan::Reservation;
 use crate::seal::absent_is_fine;
-use std::collections::BTreeMap;
+use crate::table::{Entry, Key, Table};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Directory of everything that we keep in a data directory beside the reference's files. A network's name begins with a
@@ -43,90 +42,48 @@ impl Index {
         self.home.join("state")
     }
 
-    /// The directory of entries, which is sealed.
+    /// The table of entries, which is sealed.
     #[must_use]
     pub fn owners(&self) -> PathBuf {
         self.home.join("owners")
     }
 
-    /// The addresses that an owner's entry names; none when it has no entry.
-    pub fn lookup(&self, owner: &Owner) -> io::Result<Vec<IpAddr>> {
-        match fs::read_link(self.entry(owner)) {
-            Ok(target) => Ok(addresses(&target)),
-            Err(error) => absent_is_fine(error).map(|()| Vec::new()),
+    /// Adds an address of an owner; `table` is another one afterwards when the first was full.
+    pub fn add(&self, table: &mut Table, owner: &Owner, address: IpAddr) -> io::Result<()> {
+        let entry = Entry { key: Key::of(owner), address };
+        if !table.insert(entry)? {
+            let mut entries = table.entries()?;
+            entries.push(entry);
+            *table = self.replace(&entries)?;
         }
+        Ok(())
     }
 
-    /// Adds an address to an owner's entry.
-    pub fn add(&self, owner: &Owner, address: IpAddr) -> io::Result<()> {
-        let entry = self.entry(owner);
-        match symlink(address.to_string(), &entry) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made,
-        }
-        let mut known = addresses(&fs::read_link(&entry)?);
-        known.retain(|other| *other != address);
-        known.push(address);
-        fs::remove_file(&entry)?;
-        symlink(target(&known), &entry)
+    /// A table that says what the reservations say, in the place of whatever was there.
+    pub fn rebuild(&self, reservations: &[Reservation]) -> io::Result<Table> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.home)?;
+        let entries = reservations.iter().filter_map(|reservation| {
+            let key = Key::of(reservation.holder.owner()?);
+            Some(Entry { key, address: reservation.address })
+        });
+        self.replace(&entries.collect::<Vec<_>>())
     }
 
-    /// Takes addresses out of an owner's entry, which goes with its last.
-    pub fn subtract(&self, owner: &Owner, addresses: &[IpAddr]) -> io::Result<()> {
-        let mut known = self.lookup(owner)?;
-        known.retain(|address| !addresses.contains(address));
-        self.forget(owner)?;
-        if known.is_empty() { Ok(()) } else { symlink(target(&known), self.entry(owner)) }
-    }
-
-    /// Removes an owner's entry, and says whether there was one.
-    pub fn forget(&self, owner: &Owner) -> io::Result<bool> {
-        match fs::remove_file(self.entry(owner)) {
-            Ok(()) => Ok(true),
-            Err(error) => absent_is_fine(error).map(|()| false),
-        }
-    }
-
-    /// Makes the entries say what the reservations say, and nothing else.
-    pub fn rebuild(&self, reservations: &[Reservation]) -> io::Result<()> {
-        let owners = self.owners();
-        DirBuilder::new().recursive(true).mode(0o700).create(&owners)?;
-        let mut wanted: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-        for reservation in reservations {
-            if let Some(owner) = reservation.holder.owner() {
-                wanted.entry(owner.entry_name()).or_default().push(reservation.address);
+    /// Written whole under another name first: no kill leaves half a table.
+    fn replace(&self, entries: &[Entry]) -> io::Result<Table> {
+        let (owners, draft) = (self.owners(), self.home.join("owners.new"));
+        fs::remove_file(&draft).or_else(absent_is_fine)?;
+        let table = Table::create(&draft, entries)?;
+        match fs::rename(&draft, &owners) {
+            // Development builds had a directory here.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                fs::remove_dir_all(&owners)?;
+                fs::rename(&draft, &owners)?;
             }
+            renamed => renamed?,
         }
-        for entry in fs::read_dir(&owners)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let is_right = |addresses: &Vec<IpAddr>| {
-                fs::read_link(entry.path()).is_ok_and(|there| there.as_os_str() == target(addresses).as_str())
-            };
-            match name.to_str() {
-                Some(name) if wanted.get(name).is_some_and(is_right) => drop(wanted.remove(name)),
-                _ => remove(&entry)?,
-            }
-        }
-        wanted.iter().try_for_each(|(name, addresses)| symlink(target(addresses), owners.join(name)))
+        Ok(table)
     }
-
-    fn entry(&self, owner: &Owner) -> PathBuf {
-        self.owners().join(owner.entry_name())
-    }
-}
-
-/// Removes what is not an entry, whatever it is.
-fn remove(entry: &fs::DirEntry) -> io::Result<()> {
-    if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }
-}
-
-fn target(addresses: &[IpAddr]) -> String {
-    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn addresses(target: &Path) -> Vec<IpAddr> {
-    target.to_string_lossy().split(',').filter_map(|address| address.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -139,50 +96,62 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn reservation(address: &str, holder: Holder) -> Reservation {
-        Reservation { address: ip(address), holder, since: SystemTime::UNIX_EPOCH }
+    fn of(table: &Table, owner: &Owner) -> Vec<IpAddr> {
+        let key = Key::of(owner);
+        let entries = table.of_container(key).unwrap();
+        entries.iter().filter(|entry| entry.key == key).map(|entry| entry.address).collect()
     }
 
     #[test]
-    fn an_owner_is_found_by_its_entry_until_it_is_forgotten() {
+    fn a_table_that_is_full_makes_way_for_a_larger_one_with_the_same_entries() {
         let dir = tempfile::tempdir().unwrap();
         let index = Index::new(dir.path(), "net");
-        index.rebuild(&[]).unwrap();
-        let (owner, other) = (Owner::new("abc", "eth0"), Owner::new("abc", "eth1"));
-        assert_eq!(index.lookup(&owner).unwrap(), Vec::<IpAddr>::new());
-        for address in ["10.0.0.2", "fd00::2", "10.0.0.2"] {
-            index.add(&owner, ip(address)).unwrap();
+        let mut table = index.rebuild(&[]).unwrap();
+        let before = fs::metadata(index.owners()).unwrap().len();
+        let owners: Vec<Owner> = (0..2000).map(|at| Owner::new(&format!("c{at}"), "eth0")).collect();
+        let address = |at: u32| IpAddr::from((0x0a00_0000 + at).to_be_bytes());
+        for (owner, at) in owners.iter().zip(0..) {
+            index.add(&mut table, owner, address(at)).unwrap();
         }
-        index.add(&other, ip("10.0.0.3")).unwrap();
-        assert_eq!(index.lookup(&owner).unwrap(), [ip("fd00::2"), ip("10.0.0.2")]);
-        index.subtract(&owner, &[ip("fd00::2")]).unwrap();
-        assert_eq!(index.lookup(&owner).unwrap(), [ip("10.0.0.2")]);
-        assert!(index.forget(&owner).unwrap());
-        assert!(!index.forget(&owner).unwrap());
-        assert_eq!(index.lookup(&owner).unwrap(), Vec::<IpAddr>::new());
-        assert_eq!(index.lookup(&other).unwrap(), [ip("10.0.0.3")]);
+        assert!(fs::metadata(index.owners()).unwrap().len() > before);
+        let table = Table::open(&index.owners()).unwrap();
+        for (owner, at) in owners.iter().zip(0..) {
+            assert_eq!(of(&table, owner), [address(at)]);
+        }
+        assert_eq!(fs::read_dir(index.home()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]
-    fn a_rebuild_leaves_what_the_reservations_say_and_nothing_else() {
+    fn a_rebuild_leaves_what_the_reservations_say_whatever_was_there() {
         let dir = tempfile::tempdir().unwrap();
         let index = Index::new(dir.path(), "net");
-        index.rebuild(&[]).unwrap();
         let owner = |id: &str| Owner::new(id, "eth0");
-        for (id, address) in [("gone", "10.0.0.9"), ("moved", "10.0.0.8"), ("same", "10.0.0.2")] {
-            index.add(&owner(id), ip(address)).unwrap();
+        let held = [("10.0.0.2", Some("same")), ("fd00::4", Some("new")), ("10.0.0.5", None)];
+        let since = SystemTime::UNIX_EPOCH;
+        let found = held.map(|(address, id)| {
+            let holder = id.map_or(Holder::Nobody, |id| Holder::Owner(owner(id)));
+            Reservation { address: ip(address), holder, since }
+        });
+        for before in ["nothing", "a directory", "a torn table", "a draft", "a table"] {
+            match before {
+                "a directory" => {
+                    fs::remove_file(index.owners()).unwrap();
+                    fs::create_dir_all(index.owners().join("same:eth0")).unwrap();
+                }
+                "a torn table" => fs::write(index.owners(), "ironid").unwrap(),
+                "a draft" => fs::write(index.home().join("owners.new"), "ironid").unwrap(),
+                "a table" => {
+                    let mut table = Table::open(&index.owners()).unwrap();
+                    index.add(&mut table, &owner("gone"), ip("10.0.0.9")).unwrap();
+                }
+                _ => {}
+            }
+            index.rebuild(&found).unwrap();
+            let table = Table::open(&index.owners()).unwrap();
+            assert!(table.is_whole(), "over {before}");
+            assert_eq!(of(&table, &owner("same")), [ip("10.0.0.2")], "over {before}");
+            assert_eq!(of(&table, &owner("new")), [ip("fd00::4")], "over {before}");
+            assert_eq!(table.entries().unwrap().len(), 2, "over {before}");
         }
-        fs::write(index.owners().join("junk"), "").unwrap();
-        fs::create_dir(index.owners().join("new:eth0")).unwrap();
-        let held = [("10.0.0.2", "same"), ("10.0.0.3", "moved"), ("10.0.0.4", "new"), ("fd00::4", "new")];
-        let mut found: Vec<Reservation> =
-            held.map(|(address, id)| reservation(address, Holder::Owner(owner(id)))).to_vec();
-        found.push(reservation("10.0.0.5", Holder::Nobody));
-        index.rebuild(&found).unwrap();
-        assert_eq!(index.lookup(&owner("gone")).unwrap(), Vec::<IpAddr>::new());
-        assert_eq!(index.lookup(&owner("same")).unwrap(), [ip("10.0.0.2")]);
-        assert_eq!(index.lookup(&owner("moved")).unwrap(), [ip("10.0.0.3")]);
-        assert_eq!(index.lookup(&owner("new")).unwrap(), [ip("10.0.0.4"), ip("fd00::4")]);
-        assert_eq!(fs::read_dir(index.owners()).unwrap().count(), 3);
     }
 }

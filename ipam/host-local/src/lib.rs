@@ -22,6 +22,7 @@ pub mod seal;
 pub mod settle;
 pub mod slot;
 pub mod store;
+pub mod table;
 #[cfg(test)]
 mod world;
 

@@ -1,4 +1,4 @@
-//! Who holds an address: what stands in a reservation's file, and under which name the index knows it.
+//! Who holds an address: what stands in a reservation's file.
 use std::fmt;
 
 /// The attachment that a reservation belongs to; very old files name the container alone.
@@ -9,9 +9,6 @@ pub struct Owner {
     /// `CNI_IFNAME`; `None` in a file that predates interface names and stands for any.
     pub ifname: Option<String>,
 }
-
-/// Longest name that a Linux directory entry can have, in bytes (`NAME_MAX`).
-const LONGEST_NAME: usize = 255;
 
 impl Owner {
     /// The owner that an ADD or DEL speaks for.
@@ -50,18 +47,6 @@ impl Owner {
     pub fn without_ifname(&self) -> Self {
         Self { container_id: self.container_id.clone(), ifname: None }
     }
-
-    /// The name of the owner's entry in the index: `<container id>:<ifname>`, readable by a person; hashed when that
-    /// cannot be a file's name. The colon keeps the two parts apart, since an interface name has none.
-    #[must_use]
-    pub fn entry_name(&self) -> String {
-        let name = format!("{}:{}", self.container_id, self.ifname.as_deref().unwrap_or_default());
-        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b'#';
-        if name.len() <= LONGEST_NAME && name.bytes().all(plain) {
-            return name;
-        }
-        format!("#{:032x}", fnv1a(name.as_bytes()))
-    }
 }
 
 impl fmt::Display for Owner {
@@ -97,18 +82,5 @@ mod tests {
         assert_eq!(Owner::parse(" abc \n"), Some(Owner { container_id: "abc".into(), ifname: None }));
         assert_eq!(Owner::parse("abc\neth0\n"), Some(Owner::new("abc", "eth0")));
         assert_eq!(Owner::parse(" \r\n"), None);
-    }
-
-    #[test]
-    fn an_entry_name_is_a_file_name_whatever_the_owner_is() {
-        assert_eq!(Owner::new("abc", "eth0").entry_name(), "abc:eth0");
-        let nasty = ["../../etc/passwd", "a\nb", "", "#", &"x".repeat(300)];
-        let mut names: Vec<String> = nasty.iter().map(|id| Owner::new(id, "eth0").entry_name()).collect();
-        for name in &names {
-            assert!(name.len() <= LONGEST_NAME && !name.contains('/') && name.as_str() != "..", "{name}");
-        }
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), nasty.len(), "each has a name of its own");
     }
 }

@@ -1,12 +1,13 @@
 //! How we know that nobody changed a network's folder behind the index: a modification time of our own making.
 //!
-//! The kernel stamps a directory with its clock whenever an entry comes or goes, and that clock may tick only every 4 to 10 ms:
+//! The kernel stamps a directory with its clock whenever an entry comes or goes, and a file when it is written; that clock may tick only every 4 to 10 ms:
 //! two changes in one tick look alike, so remembering "the" time of our change proves nothing. Instead, when we are done
 //! we set the time ourselves, on the folder and on the index alike: today's seconds, and a fraction that is derived from
 //! a secret key. Whoever changes one of the two later (the reference, a person, ourselves killed half way) stamps it with the
 //! kernel's clock, and the seal is broken. A file system that cannot keep the fraction never shows a seal either:
 //! then every call reads the whole folder, which is slow and right.
 use crate::owner::fnv1a;
+use crate::table::Table;
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
@@ -27,7 +28,7 @@ pub struct State {
 }
 
 /// First word of the link's target: another layout of the index would be another number.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 impl State {
     /// A state with a key that no earlier seal was made with.
@@ -56,21 +57,23 @@ impl State {
         fs::rename(draft, path)
     }
 
-    /// Whether neither directory was changed since [`State::seal`].
+    /// Whether neither of the two was changed since [`State::seal`].
     #[must_use]
     pub fn is_sealed(&self, pair: &Pair) -> bool {
-        let (Ok(folder), Ok(owners)) = (modified(&pair.folder), modified(&pair.owners)) else { return false };
-        folder == owners
+        let (Ok(folder), Ok(table)) = (modified(&pair.folder), modified(pair.table.file())) else {
+            return false;
+        };
+        folder == table
             && folder
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .is_ok_and(|time| time == self.stamp(time.as_secs()))
     }
 
-    /// Marks both directories as agreeing.
+    /// Marks the two as agreeing.
     pub fn seal(&self, pair: &Pair) -> io::Result<()> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?;
         let stamp = SystemTime::UNIX_EPOCH + self.stamp(now.as_secs());
-        pair.owners.set_modified(stamp)?;
+        pair.table.file().set_modified(stamp)?;
         pair.folder.set_modified(stamp)
     }
 
@@ -83,24 +86,24 @@ impl State {
     }
 }
 
-/// The two directories that have to agree, open.
+/// What has to agree, open.
 #[derive(Debug)]
 pub struct Pair {
     /// `<dataDir>/<network>`: the reservations.
     pub folder: File,
     /// `<dataDir>/.ironbridge/<network>/owners`: the index.
-    pub owners: File,
+    pub table: Table,
 }
 
 impl Pair {
     /// Opens both.
     pub fn open(folder: &Path, owners: &Path) -> io::Result<Self> {
-        Ok(Self { folder: File::open(folder)?, owners: File::open(owners)? })
+        Ok(Self { folder: File::open(folder)?, table: Table::open(owners)? })
     }
 }
 
-fn modified(directory: &File) -> io::Result<SystemTime> {
-    directory.metadata()?.modified()
+fn modified(file: &File) -> io::Result<SystemTime> {
+    file.metadata()?.modified()
 }
 
 /// For `or_else`: to remove what is not there is done.
@@ -111,6 +114,8 @@ pub fn absent_is_fine(error: io::Error) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::owner::Owner;
+    use crate::table::{Entry, Key};
 
     struct Place {
         dir: tempfile::TempDir,
@@ -121,25 +126,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (folder, owners) = (dir.path().join("folder"), dir.path().join("owners"));
         fs::create_dir(&folder).unwrap();
-        fs::create_dir(&owners).unwrap();
+        Table::create(&owners, &[]).unwrap();
         Place { pair: Pair::open(&folder, &owners).unwrap(), dir }
     }
 
     #[test]
-    fn any_change_of_either_directory_breaks_the_seal_even_within_one_tick() {
+    fn any_change_of_either_breaks_the_seal_even_within_one_tick() {
         let Place { dir, pair } = place();
         let state = State::new("boot");
         assert!(!state.is_sealed(&pair), "nobody has sealed it yet");
+        let file = dir.path().join("folder/file");
+        let key = Key::of(&Owner::new("abc", "eth0"));
+        let entry = Entry { key, address: [10, 0, 0, 2].into() };
+        let changes: [(&str, &dyn Fn()); 4] = [
+            ("a file came", &|| fs::write(&file, "").unwrap()),
+            ("a file left", &|| fs::remove_file(&file).unwrap()),
+            ("an entry came", &|| assert!(pair.table.insert(entry).unwrap())),
+            ("an entry left", &|| assert!(pair.table.remove(key, |_| true).unwrap())),
+        ];
         for round in 0..500 {
-            for changed in ["folder", "owners"] {
-                let file = dir.path().join(changed).join("file");
+            for (what, change) in changes {
                 state.seal(&pair).unwrap();
                 assert!(state.is_sealed(&pair), "round {round}");
-                fs::write(&file, "").unwrap();
-                assert!(!state.is_sealed(&pair), "round {round}: a file came into {changed}");
-                state.seal(&pair).unwrap();
-                fs::remove_file(&file).unwrap();
-                assert!(!state.is_sealed(&pair), "round {round}: a file left {changed}");
+                change();
+                assert!(!state.is_sealed(&pair), "round {round}: {what}");
             }
         }
     }
@@ -161,7 +171,7 @@ mod tests {
         state.write(&path).unwrap();
         assert_eq!(State::read(&path), Some(state));
         assert!(fs::read_link(&path).unwrap().as_os_str().len() < 60, "it fits an ext4 inode");
-        for garbage in ["1", "1 boot", "2 boot 00", "1 boot xyz"] {
+        for garbage in ["2", "2 boot", "1 boot 00", "2 boot xyz"] {
             fs::remove_file(&path).unwrap();
             symlink(garbage, &path).unwrap();
             assert_eq!(State::read(&path), None, "{garbage}");

@@ -4,7 +4,7 @@ use crate::scan::{self, Holder, Reservation};
 use crate::seal::{Pair, State, absent_is_fine};
 use crate::store::{Discarded, Held};
 use crate::{draft, report};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -42,7 +42,7 @@ impl Held<'_> {
             state.is_sealed(&pair).then_some(pair)
         });
         let void = match (state, pair, boot) {
-            (Some(state), Some(pair), Some(boot)) if state.boot == boot => {
+            (Some(state), Some(pair), Some(boot)) if state.boot == boot && pair.table.is_whole() => {
                 self.seal = Some((state, pair));
                 return Ok(());
             }
@@ -100,11 +100,12 @@ impl Held<'_> {
         let no_boot = || io::Error::other("the kernel does not tell which boot this is");
         let boot = self.store.host.boot_id().ok_or_else(no_boot)?;
         let index = &self.store.index;
-        index.rebuild(&self.scanned)?;
+        let folder = File::open(self.folder())?;
+        let table = index.rebuild(&self.scanned)?;
         fs::remove_file(index.home().join(draft::NAME)).or_else(absent_is_fine)?;
         let state = State::new(&boot);
         state.write(&index.state())?;
-        Ok((state, Pair::open(self.folder(), &index.owners())?))
+        Ok((state, Pair { folder, table }))
     }
 
     fn say_what_went(&self, verb: &str, what: &str, discarded: &Discarded) {

@@ -9,6 +9,7 @@ use crate::lock::Lock;
 use crate::owner::Owner;
 use crate::scan::{self, Holder, Reservation};
 use crate::seal::{Pair, State, absent_is_fine};
+use crate::table::{Entry, Key, Table};
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -76,22 +77,31 @@ pub struct Held<'a> {
 impl Held<'_> {
     /// The addresses reserved for `owner`, and the form of the owner that their files have: very old ones know no ifname.
     pub fn holdings(&self, owner: &Owner) -> Result<(Owner, Vec<IpAddr>), Error> {
-        let exact = self.held_by(owner)?;
+        let hints = self.hints(owner)?;
+        let exact = self.held_by(owner, hints.as_deref())?;
         if !exact.is_empty() {
             return Ok((owner.clone(), exact));
         }
         let old_form = owner.without_ifname();
-        let old = self.held_by(&old_form)?;
+        let old = self.held_by(&old_form, hints.as_deref())?;
         Ok((old_form, old))
     }
 
-    fn held_by(&self, owner: &Owner) -> Result<Vec<IpAddr>, Error> {
-        if self.seal.is_none() {
+    /// What the index says of an owner's container; `None` when it cannot be relied on.
+    fn hints(&self, owner: &Owner) -> Result<Option<Vec<Entry>>, Error> {
+        let Some((_, pair)) = &self.seal else { return Ok(None) };
+        let found = pair.table.of_container(Key::of(owner));
+        found.map(Some).map_err(Error::io("read index", self.store.index.owners()))
+    }
+
+    fn held_by(&self, owner: &Owner, hints: Option<&[Entry]>) -> Result<Vec<IpAddr>, Error> {
+        let Some(hints) = hints else {
             let theirs = self.scanned.iter().filter(|reservation| reservation.holder.owner() == Some(owner));
             return Ok(theirs.map(|reservation| reservation.address).collect());
-        }
-        let mut held =
-            self.store.index.lookup(owner).map_err(Error::io("read index", self.store.index.owners()))?;
+        };
+        let key = Key::of(owner);
+        let mut held: Vec<IpAddr> =
+            hints.iter().filter(|entry| entry.key == key).map(|entry| entry.address).collect();
         let mut failure = None;
         held.retain(|address| match self.holder(*address) {
             Ok(holder) => holder.as_ref().and_then(Holder::owner) == Some(owner),
@@ -141,7 +151,7 @@ impl Held<'_> {
         self.changed = true;
         let linked = linked?;
         if linked {
-            self.keep_index(|index| index.add(owner, address));
+            self.keep_index(|index, table| index.add(table, owner, address));
         }
         Ok(linked)
     }
@@ -149,7 +159,9 @@ impl Held<'_> {
     /// Gives back what this call reserved, and nothing that the owner had before.
     pub fn give_back(&mut self, addresses: &[IpAddr], owner: &Owner) -> Result<(), Error> {
         let failures = self.remove_all(addresses.iter().copied());
-        self.keep_index(|index| index.subtract(owner, addresses));
+        self.keep_index(|_, table| {
+            table.remove(Key::of(owner), |address| addresses.contains(address)).map(drop)
+        });
         several(failures)
     }
 
@@ -158,8 +170,8 @@ impl Held<'_> {
         let (form, addresses) = self.holdings(owner)?;
         several(self.remove_all(addresses))?;
         let mut had_entry = false;
-        self.keep_index(|index| {
-            had_entry = index.forget(&form)?;
+        self.keep_index(|_, table| {
+            had_entry = table.remove(Key::of(&form), |_| true)?;
             Ok(())
         });
         self.changed |= had_entry;
@@ -206,8 +218,9 @@ impl Held<'_> {
 
     /// Does something to the index. A reservation never fails for it: an index that cannot be kept is not sealed, and the
     /// next call reads the folder itself.
-    fn keep_index(&mut self, change: impl FnOnce(&Index) -> io::Result<()>) {
-        if self.seal.is_some() && change(&self.store.index).is_err() {
+    fn keep_index(&mut self, change: impl FnOnce(&Index, &mut Table) -> io::Result<()>) {
+        let Some((_, pair)) = &mut self.seal else { return };
+        if change(&self.store.index, &mut pair.table).is_err() {
             self.seal = None;
         }
     }

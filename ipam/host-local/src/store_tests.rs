@@ -15,6 +15,15 @@ fn holdings(world: &World, id: &str) -> Vec<IpAddr> {
     world.store().lock().unwrap().holdings(&owner(id)).unwrap().1
 }
 
+fn table(world: &World) -> Table {
+    Table::open(&world.beside("owners")).unwrap()
+}
+
+/// The addresses that the index has.
+fn indexed(world: &World) -> Vec<String> {
+    table(world).entries().unwrap().iter().map(|entry| entry.address.to_string()).collect()
+}
+
 /// Whether the next call would believe the index.
 fn is_sealed(world: &World) -> bool {
     world.store().lock().unwrap().scanned.is_empty()
@@ -50,13 +59,60 @@ fn the_index_is_believed_until_somebody_else_changes_the_folder() {
 fn an_index_that_is_lost_or_tampered_with_is_built_anew() {
     let world = World::new();
     assert!(reserve(&world, "10.0.0.2", "abc"));
-    fs::remove_file(world.beside("owners/abc:eth0")).unwrap();
+    assert!(table(&world).remove(Key::of(&owner("abc")), |_| true).unwrap());
     assert_eq!(holdings(&world, "abc"), [ip("10.0.0.2")], "an entry was removed");
+    fs::File::options().write(true).open(world.beside("owners")).unwrap().set_len(100).unwrap();
+    assert_eq!(holdings(&world, "abc"), [ip("10.0.0.2")], "the table was cut");
+    fs::remove_file(world.beside("owners")).unwrap();
+    assert_eq!(holdings(&world, "abc"), [ip("10.0.0.2")], "the table was removed");
+    fs::write(world.beside("owners"), "garbage").unwrap();
+    State::read(&world.beside("state"))
+        .unwrap()
+        .seal(&Pair::open(&world.file(""), &world.beside("owners")).unwrap())
+        .unwrap();
+    assert_eq!(holdings(&world, "abc"), [ip("10.0.0.2")], "the table is none, under a whole seal");
     fs::remove_file(world.beside("state")).unwrap();
     assert_eq!(holdings(&world, "abc"), [ip("10.0.0.2")], "the state was removed");
     fs::remove_dir_all(world.beside("")).unwrap();
     assert_eq!(holdings(&world, "abc"), [ip("10.0.0.2")], "everything was removed");
     assert!(is_sealed(&world));
+}
+
+#[test]
+fn the_index_grows_under_the_calls_that_use_it() {
+    let world = World::new();
+    let address = |at: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 + at).to_string();
+    for at in 2..600 {
+        assert!(reserve(&world, &address(at), &format!("c{at}")));
+        assert!(is_sealed(&world), "after {at}");
+    }
+    for at in 2..600 {
+        assert_eq!(holdings(&world, &format!("c{at}")), [ip(&address(at))]);
+    }
+}
+
+#[test]
+fn more_addresses_of_one_container_than_the_index_can_keep_are_all_released() {
+    let world = World::new();
+    for at in 0..=crate::table::WINDOW {
+        assert!(reserve(&world, &format!("fd00::{at:x}"), "abc"));
+    }
+    assert_eq!(holdings(&world, "abc").len(), crate::table::WINDOW + 1);
+    world.store().lock().unwrap().release(&owner("abc")).unwrap();
+    assert_eq!(world.addresses(), Vec::<String>::new());
+    assert!(reserve(&world, "fd00::1", "abc"));
+    assert!(is_sealed(&world), "the index is kept again");
+}
+
+#[test]
+fn the_index_of_a_development_build_is_replaced() {
+    let world = World::new();
+    world.foreign("10.0.0.2", "abc\r\neth0", NOW);
+    fs::create_dir_all(world.beside("owners")).unwrap();
+    std::os::unix::fs::symlink("10.0.0.2", world.beside("owners/abc:eth0")).unwrap();
+    std::os::unix::fs::symlink("1 first 00", world.beside("state")).unwrap();
+    assert_eq!(holdings(&world, "abc"), [ip("10.0.0.2")]);
+    assert!(world.beside("owners").is_file() && is_sealed(&world));
 }
 
 #[test]
@@ -82,7 +138,7 @@ fn release_takes_all_of_one_owner_and_nothing_of_another() {
     for _ in 0..2 {
         world.store().lock_existing().unwrap().unwrap().release(&owner("abc")).unwrap();
         assert_eq!(world.addresses(), ["10.0.0.3"]);
-        assert!(!world.beside("owners/abc:eth0").is_symlink());
+        assert_eq!(indexed(&world), ["10.0.0.3"]);
         assert!(is_sealed(&world));
     }
     assert!(reserve(&world, "10.0.0.2", "ghi"), "free again");
@@ -132,6 +188,21 @@ fn a1_reservations_of_an_earlier_boot_are_void_if_nobody_has_touched_the_folder_
     assert_eq!(world.addresses(), ["10.0.0.3"]);
     assert_eq!(holdings(&world, "def"), [ip("10.0.0.3")], "of this boot");
     assert_eq!(holdings(&world, "abc"), Vec::<IpAddr>::new());
+}
+
+#[test]
+fn a1_a_table_that_a_power_cut_left_empty_does_not_keep_them() {
+    let world = World::new();
+    assert!(reserve(&world, "10.0.0.2", "abc"));
+    let state = State::read(&world.beside("state")).unwrap();
+    fs::write(world.beside("owners"), "").unwrap();
+    // The data was lost, and what the inodes say was not.
+    state.seal(&Pair::open(&world.file(""), &world.beside("owners")).unwrap()).unwrap();
+    world.boot("second", SystemTime::UNIX_EPOCH);
+    fs::write(&world.host.stat, "btime 1700000000\n").unwrap();
+    assert!(reserve(&world, "10.0.0.3", "def"));
+    assert_eq!(world.addresses(), ["10.0.0.3"]);
+    assert!(is_sealed(&world));
 }
 
 #[test]
@@ -189,7 +260,7 @@ fn retain_releases_what_is_not_kept_and_sweeps_what_crashes_left() {
     assert_eq!(gone, [ip("10.0.0.3"), ip("10.0.0.5"), ip("fd00::3")]);
     assert_eq!(world.addresses(), ["10.0.0.2"]);
     assert!(!world.file(crate::draft::NAME).exists() && !world.beside(crate::draft::NAME).exists());
-    assert_eq!(fs::read_dir(world.beside("owners")).unwrap().count(), 1);
+    assert_eq!(indexed(&world), ["10.0.0.2"]);
     assert!(is_sealed(&world));
 }
 
@@ -204,7 +275,7 @@ fn give_back_leaves_what_the_owner_had_before() {
         held.give_back(&[ip("10.0.0.2")], &owner("abc")).unwrap();
     }
     assert_eq!(holdings(&world, "abc"), [ip("10.9.0.2")]);
-    assert_eq!(fs::read_link(world.beside("owners/abc:eth0")).unwrap(), Path::new("10.9.0.2"));
+    assert_eq!(indexed(&world), ["10.9.0.2"]);
     assert_eq!(world.addresses(), ["10.9.0.2"]);
 }
 

@@ -6,8 +6,12 @@
     reason = "a test that cannot go on fails"
 )]
 mod plugin;
+use host_local::Owner;
+use host_local::seal::{Pair, State};
+use host_local::table::{Entry, Key};
 use plugin::{Net, OURS, REFERENCE, run, system_calls};
 use serde_json::json;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -86,12 +90,45 @@ fn the_first_add_of_a_network_killed_anywhere_is_undone_by_del() {
             let names: Vec<String> = net.snapshot().into_keys().collect();
             let addresses: Vec<String> = net.reserved();
             assert_eq!(addresses.len(), 2, "{when}");
-            let mut expected = vec!["/.ironbridge/net/owners/keep:eth0".to_owned(), "/net/lock".to_owned()];
+            let mut expected = vec!["/.ironbridge/net/owners".to_owned(), "/net/lock".to_owned()];
             expected.extend(addresses.iter().map(|address| format!("/net/{address}")));
             expected.sort();
             assert_eq!(names, expected, "{when}");
         },
     );
+}
+
+/// Fills the places of `id` in the table with others, and seals it as if they had come by ADD.
+fn fill_the_table_around(net: &Net, id: &str) {
+    let beside = |name: &str| net.file("").with_file_name(".ironbridge").join("net").join(name);
+    let entry = |id: &str| Entry { key: Key::of(&Owner::new(id, "eth0")), address: [10, 9, 9, 9].into() };
+    let pair = Pair::open(&net.file(""), &beside("owners")).unwrap();
+    let mut others = 0..;
+    while pair.table.insert(entry(id)).unwrap() {
+        pair.table.remove(entry(id).key, |_| true).unwrap();
+        pair.table.insert(entry(&format!("other{}", others.next().unwrap()))).unwrap();
+    }
+    State::read(&beside("state")).unwrap().seal(&pair).unwrap();
+}
+
+#[test]
+fn an_add_for_which_the_table_grows_killed_anywhere_is_undone_by_del() {
+    let grown = Cell::new(0);
+    kill_everywhere(
+        "ADD",
+        |net| {
+            assert!(net.ours("ADD", "keep").success);
+            fill_the_table_around(net, "victim");
+        },
+        |net, when| {
+            let table = net.file("").with_file_name(".ironbridge/net/owners");
+            grown.set(grown.get() + u32::from(fs::metadata(&table).unwrap().len() > 16_000));
+            is_mended(net, OURS, when);
+            assert!(!table.with_extension("new").exists(), "{when}");
+            assert_eq!(net.reserved().len(), 2, "{when}");
+        },
+    );
+    assert!(grown.get() > 0, "it grows");
 }
 
 #[test]
