@@ -10,6 +10,7 @@ use kernel::{
 };
 
 use crate::error::Error;
+use crate::guard;
 use crate::masquerade;
 use crate::step::{Bridge, Conflict, Family, Need, Promiscuity, Step, Sysctl, Veth};
 use crate::world::{Place, World};
@@ -60,6 +61,7 @@ impl Step {
             Self::Masquerade { attachment, addresses, backend } => {
                 masquerade::add(*backend, attachment, addresses)
             }
+            Self::GuardPort(wanted) => guard::add(world, wanted),
             Self::AwaitPort { host } => await_port(world, host),
             Self::Announce { ifname } => announce(world, ifname),
         }

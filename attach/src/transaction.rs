@@ -3,6 +3,7 @@
 use cni::Attachment;
 
 use crate::error::Error;
+use crate::guard;
 use crate::masquerade;
 use crate::step::Step;
 use crate::world::{Place, World};
@@ -13,6 +14,8 @@ pub enum Undo<'a> {
     DeleteVeth(String),
     /// Removes the rules of an attachment.
     Unmasquerade(Attachment),
+    /// Removes the spoof check of an attachment.
+    Unguard(Attachment),
     /// Gives the addresses back.
     Release(Box<dyn FnOnce() -> Result<(), cni::Error> + 'a>),
 }
@@ -48,6 +51,9 @@ impl<'a> Transaction<'a> {
     pub fn apply(&mut self, step: &Step) -> Result<(), Error> {
         if let Step::Masquerade { attachment, .. } = step {
             self.undo.push(Undo::Unmasquerade(attachment.clone()));
+        }
+        if let Step::GuardPort(guard) = step {
+            self.undo.push(Undo::Unguard(guard.attachment.clone()));
         }
         step.apply(self.world)?;
         if let Step::CreateVeth(veth) = step {
@@ -89,6 +95,7 @@ impl Undo<'_> {
                 }
             }
             Self::Unmasquerade(attachment) => masquerade::remove(&attachment, None).map(|_| ()),
+            Self::Unguard(attachment) => guard::remove(&attachment).map(|_| ()),
             Self::Release(release) => Ok(release()?),
         }
     }
