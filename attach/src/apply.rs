@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use kernel::{Address, BridgePort, Cause, Group, Link, Monitor, Operstate, PortState, Route, sysctl};
 
 use crate::error::{Error, On};
+use crate::guard;
 use crate::masquerade;
 use crate::shared;
 use crate::step::{Family, Need, Step, Sysctl, Veth, Write};
@@ -46,6 +47,7 @@ impl Step {
             Self::Masquerade { attachment, addresses, backend } => {
                 masquerade::add(*backend, attachment, addresses)
             }
+            Self::GuardPort(wanted) => guard::add(world, wanted),
             Self::AwaitPort { host, bridge } => {
                 await_port(world, host)?;
                 await_carrier(world, bridge)

@@ -5,6 +5,7 @@ use kernel::{BridgePort, Link, Route, RouteFilter, sysctl};
 
 use crate::apply;
 use crate::error::Error;
+use crate::guard;
 use crate::masquerade;
 use crate::step::{Bridge, Family, Promiscuity, Step, Veth};
 use crate::world::{Place, World};
@@ -30,6 +31,7 @@ impl Step {
             Self::Masquerade { attachment, addresses, backend } => {
                 masquerade::holds(*backend, attachment, addresses)
             }
+            Self::GuardPort(wanted) => guard::holds(world, wanted),
             Self::Sysctls(..)
             | Self::AwaitAddresses { .. }
             | Self::AwaitPort { .. }

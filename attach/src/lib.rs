@@ -3,6 +3,7 @@
 //! A plugin parses its configuration, asks a pure function for a plan (a `Vec` of [`Step`]s), and applies it in a
 //! [`Transaction`]; CHECK asks the same plan whether it still holds; DEL and GC need nothing but identity.
 
+pub mod guard;
 pub mod identity;
 pub mod masquerade;
 pub mod step;

@@ -4,6 +4,7 @@ use cni::{Attachment, Cidr};
 use ipnetwork::IpNetwork;
 use kernel::{BridgePort, Dad, Mac, Route};
 
+use crate::guard::Guard;
 use crate::masquerade::Backend;
 use crate::world::Place;
 
@@ -72,6 +73,8 @@ pub enum Step {
         /// Who makes the rules.
         backend: Backend,
     },
+    /// Frames that come from the sandbox carry its own source addresses.
+    GuardPort(Guard),
     /// The host end forwards frames, and so does the bridge, whose carrier comes with its first port's.
     AwaitPort {
         /// Host end.

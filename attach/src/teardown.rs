@@ -4,6 +4,7 @@ use cni::{Attachment, Call};
 use kernel::{Link, Rtnl, linger};
 
 use crate::error::Error;
+use crate::guard;
 use crate::identity::{Mark, host_veth};
 use crate::masquerade::{self, Extent};
 use crate::world::Sandbox;
@@ -17,17 +18,21 @@ pub fn remove(call: &Call, ipam: Option<&str>, rules: Extent) -> Result<(), Erro
     let attachment = call.attachment();
     let mut failures = Vec::new();
     // A socket that deleted rules must outlive them: see `linger`.
-    let socket =
-        masquerade::remove(&attachment, call.prev_result.as_ref(), rules).unwrap_or_else(|failure| {
-            failures.push(failure);
-            None
-        });
+    let mut sockets = Vec::new();
+    for removed in
+        [masquerade::remove(&attachment, call.prev_result.as_ref(), rules), guard::remove(&attachment)]
+    {
+        match removed {
+            Ok(socket) => sockets.extend(socket),
+            Err(failure) => failures.push(failure),
+        }
+    }
     let fate = delete_pair(call, &attachment).unwrap_or_else(|failure| {
         failures.push(failure);
         Fate::Absent
     });
-    if let (Some(socket), Fate::Absent) = (socket, fate) {
-        linger::outlive(socket);
+    if let Fate::Absent = fate {
+        sockets.into_iter().for_each(linger::outlive);
     }
     failures.extend(ipam.and_then(|ipam| release(call, ipam).err()));
     Error::join(failures)
@@ -40,6 +45,7 @@ pub fn remove(call: &Call, ipam: Option<&str>, rules: Extent) -> Result<(), Erro
 pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut failures = Vec::new();
     failures.extend(masquerade::collect(network, valid).err());
+    failures.extend(guard::collect(network, valid).err());
     failures.extend(collect_pairs(network, valid).err());
     Error::join(failures)
 }

@@ -4,6 +4,7 @@ use cni::Attachment;
 
 use crate::apply;
 use crate::error::{Error, On};
+use crate::guard;
 use crate::masquerade::{self, Extent};
 use crate::step::Step;
 use crate::world::{Place, World};
@@ -14,6 +15,8 @@ pub enum Undo<'a> {
     DeleteVeth(String),
     /// Removes the rules of an attachment.
     Unmasquerade(Attachment),
+    /// Removes the spoof check of an attachment.
+    Unguard(Attachment),
     /// Gives the addresses back.
     Release(Box<dyn FnOnce() -> Result<(), cni::Error> + 'a>),
 }
@@ -49,6 +52,9 @@ impl<'a> Transaction<'a> {
     pub fn apply(&mut self, step: &Step) -> Result<(), Error> {
         if let Step::Masquerade { attachment, .. } = step {
             self.undo.push(Undo::Unmasquerade(attachment.clone()));
+        }
+        if let Step::GuardPort(guard) = step {
+            self.undo.push(Undo::Unguard(guard.attachment.clone()));
         }
         step.apply(self.world)?;
         if let Step::CreateVeth(veth) = step {
@@ -105,6 +111,7 @@ impl Undo<'_> {
             Self::Unmasquerade(attachment) => {
                 masquerade::remove(&attachment, None, Extent::Everyones).map(|_| ())
             }
+            Self::Unguard(attachment) => guard::remove(&attachment).map(|_| ()),
             Self::Release(release) => Ok(release()?),
         }
     }

@@ -5,8 +5,18 @@ use std::ffi::OsStr;
 use cni::Plugin;
 
 /// All of them; a delegate that is found here and lies in this very file is called without an exec.
-pub const ALL: &[&dyn Plugin] =
-    &[&bridge::Bridge, &flannel::Flannel, &host_local::HostLocal, &loopback::Loopback];
+pub const ALL: &[&dyn Plugin] = &[
+    &bandwidth::Bandwidth,
+    &bridge::Bridge,
+    &firewall::Firewall,
+    &flannel::Flannel,
+    &host_local::HostLocal,
+    &loopback::Loopback,
+    &portmap::Portmap,
+    &sbr::Sbr,
+    &tuning::Tuning,
+    &vrf::Vrf,
+];
 
 /// The plugin of a name.
 pub fn named(name: &OsStr) -> Option<&'static dyn Plugin> {

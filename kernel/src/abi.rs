@@ -14,15 +14,27 @@ pub(crate) mod rtm {
     pub(crate) const NEWNEIGH: u16 = 28;
     pub(crate) const DELNEIGH: u16 = 29;
     pub(crate) const GETNEIGH: u16 = 30;
+    pub(crate) const NEWRULE: u16 = 32;
+    pub(crate) const DELRULE: u16 = 33;
+    pub(crate) const GETRULE: u16 = 34;
+    pub(crate) const NEWQDISC: u16 = 36;
+    pub(crate) const DELQDISC: u16 = 37;
+    pub(crate) const GETQDISC: u16 = 38;
+    pub(crate) const NEWTCLASS: u16 = 40;
+    pub(crate) const GETTCLASS: u16 = 42;
+    pub(crate) const NEWTFILTER: u16 = 44;
+    pub(crate) const GETTFILTER: u16 = 46;
     pub(crate) const NEWNEXTHOP: u16 = 104;
     pub(crate) const DELNEXTHOP: u16 = 105;
     pub(crate) const GETNEXTHOP: u16 = 106;
+    pub(crate) const NEWLINKPROP: u16 = 108;
 }
 
 /// `linux/netlink.h`: message flags. The modifiers of a get and of a new request share bits.
 pub(crate) mod nlm {
     pub(crate) const REQUEST: u16 = 0x1;
     pub(crate) const ACK: u16 = 0x4;
+    pub(crate) const ECHO: u16 = 0x8;
     pub(crate) const DUMP_INTR: u16 = 0x10;
     pub(crate) const DUMP: u16 = 0x300;
     pub(crate) const REPLACE: u16 = 0x100;
@@ -42,6 +54,7 @@ pub(crate) mod ifla {
     pub(crate) const MTU: u16 = 4;
     pub(crate) const LINK: u16 = 5;
     pub(crate) const MASTER: u16 = 10;
+    pub(crate) const TXQLEN: u16 = 13;
     pub(crate) const OPERSTATE: u16 = 16;
     pub(crate) const LINKINFO: u16 = 18;
     pub(crate) const IFALIAS: u16 = 20;
@@ -58,7 +71,11 @@ pub(crate) mod ifla {
     pub(crate) const NUM_TX_QUEUES: u16 = 31;
     pub(crate) const NUM_RX_QUEUES: u16 = 32;
     pub(crate) const LINK_NETNSID: u16 = 37;
+    pub(crate) const PROP_LIST: u16 = 52;
     pub(crate) const ALT_IFNAME: u16 = 53;
+
+    /// `IFLA_VRF_TABLE`, of the data of a VRF.
+    pub(crate) const VRF_TABLE: u16 = 1;
 
     pub(crate) const INFO_KIND: u16 = 1;
     pub(crate) const INFO_DATA: u16 = 2;
@@ -80,6 +97,7 @@ pub(crate) mod ifla {
 pub(crate) mod iff {
     pub(crate) const UP: u32 = 0x1;
     pub(crate) const PROMISC: u32 = 0x100;
+    pub(crate) const ALLMULTI: u32 = 0x200;
 }
 
 /// `linux/if_addr.h`
@@ -137,4 +155,42 @@ pub(crate) mod af {
     pub(crate) const INET: u8 = 2;
     pub(crate) const BRIDGE: u8 = 7;
     pub(crate) const INET6: u8 = 10;
+}
+
+/// `linux/fib_rules.h`
+pub(crate) mod fra {
+    pub(crate) const SRC: u16 = 2;
+    pub(crate) const PRIORITY: u16 = 6;
+    pub(crate) const TABLE: u16 = 15;
+    pub(crate) const PROTOCOL: u16 = 21;
+    /// What a rule may ask for beside source and table: destination, incoming link, jump, mark, mark's mask, tunnel,
+    /// outgoing link, layer 3 master, user, protocol, ports, DSCP, flow label.
+    pub(crate) const SELECTORS: [u16; 14] = [1, 3, 4, 10, 16, 12, 17, 19, 20, 22, 23, 24, 25, 26];
+    /// `FR_ACT_TO_TBL`
+    pub(crate) const TO_TABLE: u8 = 1;
+}
+
+/// `linux/rtnetlink.h` and `linux/pkt_sched.h`: attributes of traffic control.
+pub(crate) mod tca {
+    pub(crate) const KIND: u16 = 1;
+    pub(crate) const OPTIONS: u16 = 2;
+
+    pub(crate) const TBF_PARMS: u16 = 1;
+    pub(crate) const TBF_RATE64: u16 = 4;
+    pub(crate) const TBF_BURST: u16 = 6;
+
+    pub(crate) const HTB_PARMS: u16 = 1;
+    pub(crate) const HTB_INIT: u16 = 2;
+    pub(crate) const HTB_RATE64: u16 = 6;
+    pub(crate) const HTB_CEIL64: u16 = 7;
+
+    /// `linux/pkt_cls.h`
+    pub(crate) const U32_CLASSID: u16 = 1;
+    pub(crate) const U32_SEL: u16 = 5;
+    pub(crate) const U32_ACT: u16 = 7;
+
+    pub(crate) const ACT_KIND: u16 = 1;
+    pub(crate) const ACT_OPTIONS: u16 = 2;
+    /// `linux/tc_act/tc_mirred.h`
+    pub(crate) const MIRRED_PARMS: u16 = 2;
 }

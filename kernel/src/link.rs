@@ -3,15 +3,13 @@
 use crate::{
     BridgePort, Error, Mac, PortState, Rtnl,
     abi::{af, iff, ifla, nlm, rtm},
-    bridge::read_port,
     error::{Absent, During},
-    wire::{Attribute, Message, Received, attributes, u32_at},
+    link_wire::{collect, read_link},
+    wire::Message,
 };
 
 /// Longest name that the kernel keeps as the main name; longer ones are alternative names.
 const NAME: usize = 15;
-/// Length of `struct ifinfomsg`.
-const FIXED: usize = 16;
 
 /// A network interface as the kernel shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +39,12 @@ pub struct Link {
     pub promiscuity: u32,
     /// The administrator asked for all frames (`IFF_PROMISC`).
     pub promiscuous: bool,
+    /// The administrator asked for all multicast frames (`IFF_ALLMULTI`).
+    pub all_multicast: bool,
+    /// How many packets wait at most, where a discipline does not say otherwise.
+    pub txqlen: u32,
+    /// Number of the table, if it is a VRF.
+    pub vrf_table: Option<u32>,
     /// Free text that an administrator may have put on it.
     pub alias: Option<String>,
     /// Flags as a port of a bridge, if it is one.
@@ -76,6 +80,15 @@ pub enum Promiscuity {
     On,
     /// It does not.
     Off,
+}
+
+/// Which multicast frames a link receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multicast {
+    /// All.
+    All,
+    /// Those of the groups that were joined.
+    Joined,
 }
 
 impl Rtnl {
@@ -151,6 +164,23 @@ impl Rtnl {
         };
         let message = set_flags(index, flags, iff::PROMISC);
         self.change(message, || format!("switching promiscuous mode of link {index} {word}"))
+    }
+
+    /// Lets a link receive all multicast frames, or only those that are asked for.
+    pub fn set_link_multicast(&mut self, index: u32, multicast: Multicast) -> Result<(), Error> {
+        let (flags, word) = match multicast {
+            Multicast::All => (iff::ALLMULTI, "all"),
+            Multicast::Joined => (0, "only joined"),
+        };
+        let message = set_flags(index, flags, iff::ALLMULTI);
+        self.change(message, || format!("letting link {index} receive {word} multicast frames"))
+    }
+
+    /// Sets how many packets wait at most on a link.
+    pub fn set_link_txqlen(&mut self, index: u32, txqlen: u32) -> Result<(), Error> {
+        let mut message = set(index);
+        message.put_u32(ifla::TXQLEN, txqlen);
+        self.change(message, || format!("setting the transmit queue of link {index} to {txqlen} packets"))
     }
 
     /// Makes a link announce its addresses to its neighbours: sets the MAC address that it has already, which the
@@ -232,69 +262,4 @@ pub(crate) fn create_message(
         info.nest(ifla::INFO_DATA, data);
     });
     message
-}
-
-fn collect(received: &Received<'_>, links: &mut Vec<Link>) {
-    links.extend(read_link(received));
-}
-
-/// Reads an `RTM_NEWLINK` or `RTM_DELLINK`.
-pub(crate) fn read_link(received: &Received<'_>) -> Option<Link> {
-    if !matches!(received.kind, rtm::NEWLINK | rtm::DELLINK) {
-        return None;
-    }
-    let flags = u32_at(received.payload, 8)?;
-    let mut link = Link {
-        index: u32_at(received.payload, 4)?,
-        up: flags & iff::UP != 0,
-        promiscuous: flags & iff::PROMISC != 0,
-        ..Link::default()
-    };
-    for attribute in attributes(received.payload, FIXED) {
-        read_attribute(&mut link, &attribute);
-    }
-    Some(link)
-}
-
-fn read_attribute(link: &mut Link, attribute: &Attribute<'_>) {
-    match attribute.kind {
-        ifla::IFNAME => link.name = attribute.text(),
-        ifla::ADDRESS => link.mac = attribute.mac(),
-        ifla::MTU => link.mtu = attribute.u32().unwrap_or_default(),
-        ifla::OPERSTATE => link.running = operstate(attribute.u8()),
-        ifla::MASTER => link.controller = attribute.u32(),
-        ifla::LINK => link.peer_index = attribute.u32(),
-        ifla::LINK_NETNSID => link.peer_netns = attribute.u32().map(u32::cast_signed),
-        ifla::PROMISCUITY => link.promiscuity = attribute.u32().unwrap_or_default(),
-        ifla::IFALIAS => link.alias = Some(attribute.text()),
-        ifla::LINKINFO => read_info(link, attribute),
-        _ => {}
-    }
-}
-
-fn read_info(link: &mut Link, info: &Attribute<'_>) {
-    let mut controller_kind = String::new();
-    for attribute in info.nested() {
-        match attribute.kind {
-            ifla::INFO_KIND => link.kind = Some(attribute.text()),
-            ifla::INFO_SLAVE_KIND => controller_kind = attribute.text(),
-            ifla::INFO_SLAVE_DATA if controller_kind == "bridge" => {
-                (link.port, link.port_state) = read_port(&attribute);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// `linux/if.h`: `IF_OPER_*`
-fn operstate(value: Option<u8>) -> Operstate {
-    match value {
-        Some(1) => Operstate::NotPresent,
-        Some(2) => Operstate::Down,
-        Some(3) => Operstate::LowerLayerDown,
-        Some(4) => Operstate::Testing,
-        Some(5) => Operstate::Dormant,
-        Some(6) => Operstate::Up,
-        _ => Operstate::Unknown,
-    }
 }

@@ -6,7 +6,7 @@ use crate::{
     address::read_address,
     channel::datagram,
     error::During,
-    link::read_link,
+    link_wire::read_link,
     neighbour::{read_forwarding, read_neighbour},
     nexthop::read_nexthop,
     route_wire::read_routes,

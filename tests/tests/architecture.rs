@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Who may import whom: design.md, "Arrows". A new arrow is a change of this table.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("cni", &["serde", "serde_json", "ipnetwork", "thiserror"]),
     (
         "kernel",
@@ -26,6 +26,12 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("bridge", &PLUGIN),
     ("loopback", &PLUGIN),
     ("flannel", &PLUGIN),
+    ("firewall", &["attach", "cni", "kernel", "serde", "rustbus"]),
+    ("portmap", &PLUGIN),
+    ("bandwidth", &PLUGIN),
+    ("tuning", &["attach", "cni", "kernel", "serde", "serde_json", "thiserror", "regex-lite"]),
+    ("sbr", &PLUGIN),
+    ("vrf", &PLUGIN),
     ("host-local", &["cni", "ipnetwork", "serde", "serde_json", "thiserror", "nix"]),
     ("overlay", &["ipnetwork", "serde", "serde_json", "thiserror"]),
     (
@@ -54,7 +60,13 @@ const ARROWS: [(&str, &[&str]); 14] = [
         &[
             "bridge",
             "loopback",
+            "firewall",
             "flannel",
+            "portmap",
+            "bandwidth",
+            "tuning",
+            "sbr",
+            "vrf",
             "host-local",
             "cni",
             "kernel",

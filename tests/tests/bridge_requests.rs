@@ -90,7 +90,6 @@ fn keys_that_this_version_does_not_serve_are_refused_by_name_and_value() {
         ("vlan", json!(7)),
         ("vlanTrunk", json!([{"minID": 5, "maxID": 9}])),
         ("preserveDefaultVlan", json!(true)),
-        ("macspoofchk", json!(true)),
     ] {
         let pod = Pod::new();
         let failure = world

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use attach::Error;
 
+use crate::spoofing::Spoofing;
+
 /// The configuration as written. Every key is optional; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -39,6 +41,8 @@ pub struct NetConf {
     pub preserve_default_vlan: bool,
     /// Drop frames with a foreign source address.
     pub macspoofchk: bool,
+    /// Drop packets with a foreign source address too; a key of ours.
+    pub ipspoofchk: bool,
     /// Test IPv6 addresses for duplicates before use.
     pub enabledad: bool,
     /// Leave the sandbox's interface down.
@@ -101,6 +105,8 @@ pub struct Conf {
     pub promiscuity: Promiscuity,
     /// MAC address of the sandbox's interface.
     pub mac: Option<Mac>,
+    /// Which source addresses of the sandbox are checked.
+    pub spoofing: Spoofing,
     /// What the sandbox's interface carries.
     pub mode: Mode,
     /// Name resolution that replaces IPAM's.
@@ -207,6 +213,7 @@ impl Conf {
             port: BridgePort { hairpin: written.hairpin_mode, isolated: written.port_isolation },
             promiscuity: if written.promisc_mode { Promiscuity::On } else { Promiscuity::Untouched },
             mac: requested_mac(&written, mac_arg).map_err(refuse)?,
+            spoofing: Spoofing::of(&written).map_err(refuse)?,
             mode: mode(&written).map_err(refuse)?,
             dns: Some(written.dns).filter(|dns| !dns.is_empty()),
         })
@@ -238,9 +245,6 @@ fn refuse_unsupported(written: &NetConf) -> Result<(), Error> {
     }
     if written.preserve_default_vlan {
         return refuse("preserveDefaultVlan", "true".into());
-    }
-    if written.macspoofchk {
-        return refuse("macspoofchk", "true".into());
     }
     Ok(())
 }
@@ -321,7 +325,6 @@ mod tests {
             (r#"{"vlan":5}"#, "field \"vlan\" with value 5"),
             (r#"{"vlanTrunk":[{"id":3}]}"#, "field \"vlanTrunk\""),
             (r#"{"preserveDefaultVlan":true}"#, "field \"preserveDefaultVlan\" with value true"),
-            (r#"{"macspoofchk":true}"#, "field \"macspoofchk\" with value true"),
         ] {
             let error = conf(json).unwrap_err();
             assert_eq!(error.code(), cni::Code::UNSUPPORTED_FIELD, "{json}");
@@ -348,6 +351,7 @@ mod tests {
             (r#"{"bridge":"a/b"}"#, "\"a/b\""),
             (r#"{"runtimeConfig":{"mac":"01:00:5e:00:00:01"}}"#, "not a unicast address"),
             (r#"{"ipMasq":true,"ipMasqBackend":"ipfw","ipam":{"type":"x"}}"#, "\"ipfw\""),
+            (r#"{"ipspoofchk":true}"#, "ipspoofchk needs addresses"),
             (r#"{"disableContainerInterface":true,"ipam":{"type":"x"}}"#, "disableContainerInterface"),
         ] {
             let error = conf(json).unwrap_err();

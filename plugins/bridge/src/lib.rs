@@ -2,6 +2,7 @@
 
 pub mod conf;
 pub mod plan;
+pub mod spoofing;
 
 use attach::{Error, Grant, Place, Sandbox, Transaction, World, teardown};
 use cni::{AddResult, Added, Attachment, Call, Interface, Plugin, Version};

@@ -3,17 +3,19 @@
 use std::net::IpAddr;
 
 use attach::Grant;
+use attach::guard::{Guard, Sources};
 use attach::identity::{Mark, host_veth};
 use attach::step::{Bridge, Family, Step, Veth};
 use cni::{Attachment, Cidr, Ip};
 
-use crate::conf::{Conf, Gateway, Layer3};
+use crate::conf::{Conf, Gateway, Layer3, Mode};
+use crate::spoofing::Spoofing;
 
 /// Bridge, pair and port: what comes before IPAM is asked.
 #[must_use]
 pub fn link_steps(conf: &Conf, attachment: &Attachment) -> Vec<Step> {
     let host = host_veth(attachment);
-    vec![
+    let mut steps = vec![
         Step::EnsureBridge(Bridge {
             name: conf.bridge.clone(),
             mtu: conf.mtu,
@@ -28,7 +30,22 @@ pub fn link_steps(conf: &Conf, attachment: &Attachment) -> Vec<Step> {
             attachment: attachment.clone(),
         }),
         Step::SetPort { host, port: conf.port, mark: Mark::of(attachment).as_str().to_owned() },
-    ]
+    ];
+    // With addresses the check waits for them: nothing runs in the sandbox before ADD is done.
+    if matches!(conf.mode, Mode::Layer2(_)) {
+        steps.extend(guard(conf, attachment, &[]));
+    }
+    steps
+}
+
+/// The check of the sandbox's source addresses, if there is one.
+fn guard(conf: &Conf, attachment: &Attachment, addresses: &[IpAddr]) -> Option<Step> {
+    let sources = match conf.spoofing {
+        Spoofing::Unchecked => return None,
+        Spoofing::Mac => Sources::Any,
+        Spoofing::Addresses => Sources::Only(addresses.to_vec()),
+    };
+    Some(Step::GuardPort(Guard { attachment: attachment.clone(), mac: conf.mac, sources }))
 }
 
 /// The sandbox's interface is up and its port forwards: all that layer 2 needs.
@@ -93,7 +110,12 @@ pub fn network_steps(conf: &Conf, layer3: &Layer3, attachment: &Attachment, gran
     let port = Step::AwaitPort { host: host_veth(attachment), bridge: conf.bridge.clone() };
     // Frames pass only once the port forwards: duplicate address detection and announcements come after it.
     let late = inside.iter().position(|step| matches!(step, Step::AwaitAddresses { .. }));
-    inside.insert(late.unwrap_or(inside.len()), port);
+    let late = late.unwrap_or(inside.len());
+    inside.insert(late, port);
+    let addresses: Vec<IpAddr> = grant.addresses().map(Cidr::ip).collect();
+    if let Some(guard) = guard(conf, attachment, &addresses) {
+        inside.insert(late, guard);
+    }
     steps.extend(inside);
     if layer3.gateway != Gateway::None {
         let addresses = grant.addresses().map(Cidr::ip).collect();
@@ -120,7 +142,6 @@ fn gateway_steps(conf: &Conf, layer3: &Layer3, grant: &Grant) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::Mode;
     use attach::masquerade::Backend;
     use attach::step::{Conflict, Promiscuity};
     use kernel::{BridgePort, Dad};
@@ -142,6 +163,7 @@ mod tests {
             port: BridgePort::default(),
             promiscuity: Promiscuity::Untouched,
             mac: None,
+            spoofing: Spoofing::Unchecked,
             mode: Mode::Layer3(layer3.clone()),
             dns: None,
         }
@@ -212,6 +234,17 @@ mod tests {
             kinds(&steps),
             ["Sysctls", "AddAddress", "RaiseLink", "AwaitPort", "AwaitAddresses", "Announce"]
         );
+    }
+
+    #[test]
+    fn a_check_of_addresses_knows_them_and_stands_before_the_port_forwards() {
+        let layer3 = Layer3 { masquerade: None, ..layer3(Gateway::None) };
+        let conf = Conf { spoofing: Spoofing::Addresses, ..conf(&layer3) };
+        let steps = network_steps(&conf, &layer3, &attachment(), &grant(&["10.1.2.3/16"], &[]));
+        let sources = Sources::Only(vec!["10.1.2.3".parse().unwrap()]);
+        let guard = Step::GuardPort(Guard { attachment: attachment(), mac: None, sources });
+        let at = steps.iter().position(|step| *step == guard).unwrap();
+        assert_eq!(kinds(&steps)[at..], ["GuardPort", "AwaitPort", "Announce"]);
     }
 
     #[test]

@@ -1,0 +1,54 @@
+//! What the reference's `macspoofchk` leaves in nftables (`pkg/link/spoofcheck.go`): found and removed over netlink.
+
+use cni::Attachment;
+use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
+
+use super::native::commit;
+use crate::error::Error;
+
+/// The reference's table, which stays.
+const NAT: Table<'static> = Table::new(Family::Bridge, "nat");
+/// Its base chain, which stays.
+const PREROUTING: ChainName<'static> = NAT.chain("PREROUTING");
+
+/// The two chains of an attachment: the first leads to the second.
+fn chains(attachment: &Attachment) -> [String; 2] {
+    let first = format!("cni-br-iface-{}-{}", attachment.container_id, attachment.ifname);
+    [first.clone(), format!("{first}-mac")]
+}
+
+/// Whether the reference checks the attachment.
+pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Error> {
+    let [first, second] = chains(attachment);
+    let jumps = |rules: Vec<kernel::nft::RuleState>, to: &str| rules.iter().any(|rule| rule.leads_to(to));
+    Ok(nft.chain_exists(NAT.chain(&first))?
+        && nft.chain_exists(NAT.chain(&second))?
+        && jumps(nft.rules(PREROUTING)?, &first)
+        && jumps(nft.rules(NAT.chain(&first))?, &second))
+}
+
+/// Removes the reference's rules and chains of the attachment; says whether there were any.
+pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Error> {
+    let names = chains(attachment);
+    let mut there = Vec::new();
+    for name in &names {
+        if nft.chain_exists(NAT.chain(name))? {
+            there.push(NAT.chain(name));
+        }
+    }
+    if there.is_empty() {
+        return Ok(false);
+    }
+    let mut removal = Transaction::new();
+    // Appended without a test for one that is there: each ADD that was repeated left one more.
+    for rule in nft.rules(PREROUTING)?.iter().filter(|rule| names.iter().any(|name| rule.leads_to(name))) {
+        removal.destroy_rule(PREROUTING, rule.handle);
+    }
+    for chain in &there {
+        removal.flush_chain(*chain);
+    }
+    for chain in &there {
+        removal.delete_chain(*chain);
+    }
+    commit(nft, removal)
+}

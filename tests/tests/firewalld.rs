@@ -1,0 +1,106 @@
+//! `firewall` with backend `firewalld`, against a real daemon on a bus of its own in the node's namespace.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use netns_fixtures::{Answer, Bins, Echo, Pod, Process, Protocol, Space, Target, eventually, skip, tcp_echo};
+use serde_json::{Value, json};
+use tests::{World, address};
+
+const PROGRAM: &str = "/usr/sbin/firewalld";
+const MISMATCH: u64 = 111;
+const NOT_AVAILABLE: u64 = 50;
+
+/// A bus and the daemon, in a mount namespace whose `/run` is their own.
+struct Daemon {
+    bus: Process,
+    _daemon: Process,
+}
+
+impl Daemon {
+    fn start(world: &World) -> Self {
+        let log = world.state.path().join("firewalld.log");
+        let mut bus = Command::new("unshare");
+        let script = "mount --make-rprivate / && mount -t tmpfs none /run && mkdir /run/dbus /run/firewalld && \
+                      exec dbus-daemon --system --nofork --nopidfile";
+        bus.args(["--mount", "sh", "-c", script]);
+        let bus = world.host().start(bus, &log);
+        let entered = |line: &str| {
+            let mut command = Command::new("nsenter");
+            command.args(["--mount", "--target", &bus.id().to_string()]).args(line.split(' '));
+            command
+        };
+        let answers = |line: &str| world.host().output(entered(line)).status.success();
+        eventually("the bus is there", Duration::from_secs(20), || {
+            answers("test -S /run/dbus/system_bus_socket").then_some(())
+        });
+        let daemon = world.host().start(entered(&format!("{PROGRAM} --nofork --nopid")), &log);
+        eventually("firewalld runs", Duration::from_secs(50), || {
+            answers("firewall-cmd --state").then_some(())
+        });
+        Self { bus, _daemon: daemon }
+    }
+
+    /// The words that run a program where the bus is.
+    fn before(&self) -> Vec<String> {
+        ["nsenter", "--mount", "--target", &self.bus.id().to_string()].map(str::to_owned).to_vec()
+    }
+
+    /// The sources of the trusted zone.
+    fn sources(&self, world: &World) -> String {
+        let line = [self.before(), vec!["firewall-cmd --zone=trusted --list-sources".to_owned()]].concat();
+        world.host().run(&line.join(" "))
+    }
+
+    fn run(&self, (world, pod): (&World, &Pod), verb: &str, request: &Value) -> Answer {
+        let before = self.before();
+        let before: Vec<&str> = before.iter().map(String::as_str).collect();
+        let target = Target::new("a", &pod.path());
+        world.runtime().invocation(verb, &target, request).under(&before).run(world.host())
+    }
+}
+
+#[test]
+fn an_address_is_a_source_of_the_zone_for_as_long_as_the_attachment_lives() {
+    if !Path::new(PROGRAM).exists() {
+        skip!("firewalld is not installed");
+    }
+    let world = World::with(Bins::only(&["bridge", "host-local", "firewall"]));
+    let network = world.bridge(&json!({"isDefaultGateway": true, "ipMasq": true}));
+    let (pod, result) = world.attach(&network, "a");
+    let daemon = Daemon::start(&world);
+    let echo = Echo::start(world.underlay.hub(), Protocol::Tcp, 80);
+    let reaches = || tcp_echo(&pod, echo.at(world.underlay.hub_ip())).is_ok();
+    assert!(!reaches(), "firewalld rejects what it forwards for nobody");
+    let source = format!("{}/32", address(&result, 0));
+    for backend in ["", "firewalld"] {
+        let request = json!({
+            "type": "firewall", "name": "proving", "cniVersion": "1.1.0", "backend": backend, "prevResult": result,
+        });
+        let added = daemon.run((&world, &pod), "ADD", &request);
+        assert!(added.succeeded(), "{added}");
+        assert!(daemon.sources(&world).contains(&source), "{backend:?}");
+        assert!(reaches(), "{backend:?}: the zone accepts");
+        assert!(daemon.run((&world, &pod), "CHECK", &request).succeeded());
+        let forget = [daemon.before(), vec![format!("firewall-cmd --zone=trusted --remove-source={source}")]];
+        world.host().run(&forget.concat().join(" "));
+        let found = daemon.run((&world, &pod), "CHECK", &request).error();
+        assert_eq!(found.code, MISMATCH, "weakness 55: {found:?}");
+        assert!(daemon.run((&world, &pod), "ADD", &request).succeeded());
+        // Without its result the address is known by its mark.
+        let forgotten = tests::merged(request, &json!({"prevResult": null}));
+        let deleted = daemon.run((&world, &pod), "DEL", &forgotten);
+        assert!(deleted.succeeded(), "{deleted}");
+        assert!(!daemon.sources(&world).contains(&source), "{backend:?}");
+    }
+    let status = json!({
+        "type": "firewall", "name": "proving", "cniVersion": "1.1.0", "backend": "", "firewalldZone": "nowhere",
+    });
+    let refused = daemon.run((&world, &pod), "STATUS", &status).error();
+    assert_eq!(refused.code, NOT_AVAILABLE, "{refused:?}");
+    assert!(
+        refused.msg.contains("firewalld runs on this node") && refused.msg.contains("INVALID_ZONE"),
+        "{refused:?}"
+    );
+}
