@@ -48,10 +48,13 @@ fn measured_after(settles: Duration, from: &impl Space, (at, to): (&impl Space, 
     });
     let (mut stream, _) = listener.accept().unwrap();
     let (mut buffer, started) = (vec![0; 256 * 1024], Instant::now());
+    let mut bytes = 0_usize;
     while started.elapsed() < settles {
-        stream.read(&mut buffer).unwrap();
+        bytes += stream.read(&mut buffer).unwrap();
     }
-    let (counting, mut bytes) = (Instant::now(), 0_usize);
+    assert!(bytes > 0, "nothing came through before the count");
+    let counting = Instant::now();
+    bytes = 0;
     while counting.elapsed() < MEASURED {
         bytes += stream.read(&mut buffer).unwrap();
     }
@@ -186,10 +189,10 @@ fn weakness_49_check_finds_each_missing_or_altered_part() {
         let (runtime, target) = (world.runtime(), Target::new("c", &pod.path()));
         let result = runtime.add(&network, &target).unwrap();
         runtime.check(&network, &target).unwrap_or_else(|failure| panic!("{failure}"));
-        let names =
+        let filled =
             |text: &str| text.replace("END", &world.host_end(&result)).replace("IFB", &ifbs(&world)[0]);
-        let named = names(named);
-        world.host().run(&names(breakage));
+        let named = filled(named);
+        world.host().run(&filled(breakage));
         let error = runtime.check(&network, &target).unwrap_err().error();
         assert_eq!(error.code, 111, "{breakage}: {}", error.msg);
         assert!(error.msg.starts_with(&named), "{breakage}: {}", error.msg);

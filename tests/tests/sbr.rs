@@ -12,7 +12,7 @@ fn world() -> World {
     World::with(Bins::only(&OURS))
 }
 
-/// A bridge with a gateway on 10.`nth`.0.0/24 and fd00:`nth`::/64, and sbr behind it.
+/// A bridge with a gateway on 10.`nth`.0.0/24 and an IPv6 one like it, and sbr behind it.
 fn network(world: &World, nth: u8, settings: &Value) -> Network {
     let ipam = world.ipam(&[&format!("10.{nth}.0.0/24"), &format!("fd00:{nth}::/64")]);
     let mut network = world.bridge(&json!({"bridge": format!("br{nth}"), "isDefaultGateway": nth == 66, "isGateway": true, "ipam": ipam}));
