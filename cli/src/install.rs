@@ -76,7 +76,7 @@ mod tests {
         let target = dir.path().join("opt/cni/bin");
         fs::create_dir_all(&target).unwrap();
         fs::write(target.join("bridge"), "an older one").unwrap();
-        fs::write(target.join("portmap"), "of somebody else").unwrap();
+        fs::write(target.join("macvlan"), "of somebody else").unwrap();
         let first = install(&target).unwrap();
         let second = install(&target).unwrap();
         assert_eq!(first, second);

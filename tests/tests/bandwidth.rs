@@ -52,7 +52,7 @@ fn measured_after(settles: Duration, from: &impl Space, (at, to): (&impl Space, 
     while started.elapsed() < settles {
         bytes += stream.read(&mut buffer).unwrap();
     }
-    assert!(bytes > 0, "nothing came through before the count");
+    assert!(settles.is_zero() || bytes > 0, "nothing came through before the count");
     let counting = Instant::now();
     bytes = 0;
     while counting.elapsed() < MEASURED {

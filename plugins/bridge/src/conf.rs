@@ -56,7 +56,7 @@ pub struct NetConf {
     /// Arguments of the network's user.
     pub args: Args,
     /// Capabilities.
-    pub runtime_config: RuntimeConfig,
+    pub runtime_config: MacArg,
 }
 
 /// An entry of `vlanTrunk`; only its presence matters so far.
@@ -88,9 +88,6 @@ pub struct MacArg {
     /// Requested MAC address.
     pub mac: String,
 }
-
-/// `runtimeConfig`.
-pub type RuntimeConfig = MacArg;
 
 /// The configuration as meant: a value of this type can be acted upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
