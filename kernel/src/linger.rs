@@ -26,7 +26,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Descriptors that a caller may have left to this program are looked for below this number.
-const INHERITED: RawFd = 64;
+const INHERITED: usize = 64;
 
 /// The first process of a process namespace.
 const INIT: Pid = Pid::from_raw(1);
@@ -120,11 +120,18 @@ fn child(work: impl FnOnce() -> bool) -> Option<Pid> {
     if getppid() == INIT {
         return None;
     }
+    // Asked all at once which of them are open.
+    let mut open: [libc::pollfd; INHERITED] = std::array::from_fn(|descriptor| libc::pollfd {
+        fd: RawFd::try_from(descriptor).unwrap_or(-1),
+        events: 0,
+        revents: 0,
+    });
     #[expect(unsafe_code, reason = "fork and _exit have no safe form; the proof is below")]
     // SAFETY: after a fork in a program that may have other threads, the child may only do what is async-signal-safe,
     // for a lock may be held for ever by a thread that the child does not have. It does this much:
     // - `close` of 0, 1, 2, so that no reader of this program's output waits for the child, and of what this program
-    //   was started with beside them, such as its caller's locks; `fcntl` tells those by their missing close-on-exec flag;
+    //   was started with beside them, such as its caller's locks; `poll` tells
+    //   what is open, and `fcntl` those by their missing close-on-exec flag;
     // - `work`, which is private to this file and is one of two closures: `sendto` of bytes that were put together
     //   before the fork, or `close` and `read` of a pipe. They are bare system calls; what they return is integers, and
     //   an `io::Error` or `Errno` of a number: no allocation, no lock, no panic.
@@ -134,10 +141,11 @@ fn child(work: impl FnOnce() -> bool) -> Option<Pid> {
         match fork() {
             Ok(ForkResult::Parent { child }) => Some(child),
             Ok(ForkResult::Child) => {
-                for descriptor in 0..INHERITED {
-                    // What this program opened itself is close-on-exec; what is not open answers -1, all bits set.
-                    if descriptor < 3 || libc::fcntl(descriptor, libc::F_GETFD) & libc::FD_CLOEXEC == 0 {
-                        libc::close(descriptor);
+                libc::poll(open.as_mut_ptr(), INHERITED as libc::nfds_t, 0);
+                for entry in open.iter().filter(|entry| entry.revents & libc::POLLNVAL == 0) {
+                    // What this program opened itself is close-on-exec.
+                    if entry.fd < 3 || libc::fcntl(entry.fd, libc::F_GETFD) & libc::FD_CLOEXEC == 0 {
+                        libc::close(entry.fd);
                     }
                 }
                 libc::_exit(i32::from(!work()))
