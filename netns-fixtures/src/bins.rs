@@ -39,7 +39,11 @@ impl Bins {
         let whole = built("ironbridge");
         Self::laid_out(|dir| {
             let first = dir.join("ironbridge");
-            fs::copy(&whole, &first).unwrap_or_else(|error| panic!("{}: {error}", whole.display()));
+            // A copy is open for writing for a moment, and a test on another thread that starts a program just then has it
+            // open in its child: "text file busy". Copied only across file systems.
+            fs::hard_link(&whole, &first)
+                .or_else(|_| fs::copy(&whole, &first).map(drop))
+                .unwrap_or_else(|error| panic!("{}: {error}", whole.display()));
             for plugin in PLUGINS {
                 fs::hard_link(&first, dir.join(plugin)).expect("a hard link in one directory");
             }

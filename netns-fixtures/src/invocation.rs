@@ -1,10 +1,10 @@
 //! One run of one plugin with everything chosen by the test: environment, stdin and namespace.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ impl Invocation {
         let input = &self.stdin;
         let started = Instant::now();
         let output = host.inside(move || {
-            let mut child = command.spawn()?;
+            let mut child = spawn(&mut command)?;
             if let Some(mut stdin) = child.stdin.take() {
                 // A plugin may end without reading (VERSION): a broken pipe is its right.
                 stdin.write_all(input).ok();
@@ -128,5 +128,18 @@ impl Invocation {
         command.env_clear().envs(&self.environment).current_dir(Path::new("/"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+}
+
+/// Starts a program; one that another thread's child still has open for writing is tried again, as libcni does.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                std::thread::yield_now();
+            }
+            outcome => return outcome,
+        }
     }
 }
