@@ -13,6 +13,7 @@ mod apply;
 mod error;
 mod grant;
 mod holds;
+mod ruleset;
 mod shared;
 mod transaction;
 mod world;

@@ -3,8 +3,8 @@
 use cni::Attachment;
 use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
 
-use super::native::commit;
 use crate::error::Error;
+use crate::ruleset::commit;
 
 /// The reference's table, which stays.
 const NAT: Table<'static> = Table::new(Family::Bridge, "nat");

@@ -12,6 +12,7 @@ use kernel::nft::Nft;
 
 use crate::error::Error;
 use crate::identity::host_veth;
+use crate::ruleset::open_if_there;
 use crate::world::{Place, World};
 
 /// What a port lets in.
@@ -61,7 +62,7 @@ pub(crate) fn holds(world: &mut World, guard: &Guard) -> Result<(), Error> {
 ///
 /// Returns the socket if something was deleted through it: closing it takes the kernel a grace period.
 pub fn remove(attachment: &Attachment) -> Result<Option<OwnedFd>, Error> {
-    let mut nft = Nft::open()?;
+    let Some(mut nft) = open_if_there()? else { return Ok(None) };
     let ours = native::remove(&mut nft, attachment)?;
     let theirs = foreign::remove(&mut nft, attachment)?;
     // Where it cannot be duplicated, closing it waits: slower, not wrong.
@@ -71,7 +72,10 @@ pub fn remove(attachment: &Attachment) -> Result<Option<OwnedFd>, Error> {
 /// Removes the checks of a network's attachments that are not in `valid`. (The reference's do not say whose network they
 /// are of.)
 pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    native::collect(&mut Nft::open()?, network, valid)
+    match open_if_there()? {
+        Some(mut nft) => native::collect(&mut nft, network, valid),
+        None => Ok(()),
+    }
 }
 
 fn allowed(world: &mut World, guard: &Guard) -> Result<Allowed, Error> {

@@ -26,6 +26,7 @@ use kernel::nft::{
 use super::Allowed;
 use crate::error::Error;
 use crate::identity::{Mark, host_veth};
+use crate::ruleset::{commit, is_ours, is_stale, mark_for_removal};
 
 const TABLE: Table<'static> = Table::new(Family::Bridge, "ironbridge_guard");
 const PORTS: SetName<'static> = TABLE.set("ports");
@@ -62,7 +63,7 @@ pub(super) fn add(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -> 
     }
     let mut anew = Transaction::new();
     make_shared(&mut anew);
-    mark_for_removal(nft, &mut anew, |element| is_ours(element, attachment))?;
+    mark_for_removal(nft, &mut anew, (&SETS, |element| is_ours(element, attachment)))?;
     add_elements(&mut anew, attachment, allowed);
     Ok(anew.commit(nft)?)
 }
@@ -192,43 +193,15 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Err
         return Ok(false);
     }
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, |element| is_ours(element, attachment))?;
+    mark_for_removal(nft, &mut removal, (&SETS, |element| is_ours(element, attachment)))?;
     commit(nft, removal)
 }
 
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, |element| {
-        element.comment.as_deref().is_some_and(|comment| Mark::is_stale(comment, network, valid))
-    })?;
+    mark_for_removal(nft, &mut removal, (&SETS, |element| is_stale(element, network, valid)))?;
     commit(nft, removal).map(|_| ())
-}
-
-fn mark_for_removal(
-    nft: &mut Nft,
-    removal: &mut Transaction,
-    which: impl Fn(&Element) -> bool,
-) -> Result<(), Error> {
-    for set in SETS {
-        let elements = match nft.elements(set) {
-            Err(refusal) if refusal.is_absent() => continue,
-            found => found?,
-        };
-        for element in elements.into_iter().filter(&which) {
-            removal.destroy_elements(set, &[Element::new(element.key)]);
-        }
-    }
-    Ok(())
-}
-
-/// Commits what there is to commit, and says whether there was anything.
-pub(super) fn commit(nft: &mut Nft, transaction: Transaction) -> Result<bool, Error> {
-    if transaction.is_empty() {
-        return Ok(false);
-    }
-    transaction.commit(nft)?;
-    Ok(true)
 }
 
 fn element(nft: &mut Nft, set: SetName<'_>, key: Value) -> Result<Option<Element>, Error> {
@@ -236,8 +209,4 @@ fn element(nft: &mut Nft, set: SetName<'_>, key: Value) -> Result<Option<Element
         Err(refusal) if refusal.is_absent() => Ok(None),
         found => Ok(found?),
     }
-}
-
-fn is_ours(element: &Element, attachment: &Attachment) -> bool {
-    element.comment.as_deref().is_some_and(|comment| Mark::is_on(comment, attachment))
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use cni::Attachment;
 use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
 
-use super::native::commit;
 use crate::error::Error;
 use crate::identity::{Mark, reference_chain, reference_comment_start};
+use crate::ruleset::commit;
 
 /// Chain of the reference's own nftables backend (`pkg/ip/ipmasq_nftables_linux.go`).
 const CHECKS: ChainName<'static> = Table::new(Family::Inet, "cni_plugins_masquerade").chain("masq_checks");

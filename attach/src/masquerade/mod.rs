@@ -10,6 +10,7 @@ use cni::{AddResult, Attachment, Cidr};
 use kernel::nft::Nft;
 
 use crate::error::Error;
+use crate::ruleset::open_if_there;
 
 /// Who makes the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +29,6 @@ pub enum Extent {
     /// The reference's too, of either backend.
     Everyones,
 }
-
-/// `EPROTONOSUPPORT`, `EAFNOSUPPORT`: the kernel was built without nftables, so there are no rules.
-const NO_NFTABLES: [i32; 2] = [93, 97];
 
 /// Masquerades what comes from `addresses` (with the network's prefix length) and leaves their networks.
 pub fn add(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
@@ -98,13 +96,4 @@ pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
     }
     failures.extend(iptables::collect_legacy(network, valid).err());
     Error::join(failures)
-}
-
-/// The socket, unless the kernel has no nftables at all.
-fn open_if_there() -> Result<Option<Nft>, Error> {
-    match Nft::open() {
-        Ok(nft) => Ok(Some(nft)),
-        Err(refusal) if refusal.errno().is_some_and(|errno| NO_NFTABLES.contains(&errno)) => Ok(None),
-        Err(refusal) => Err(refusal.into()),
-    }
 }

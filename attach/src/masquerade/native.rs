@@ -26,6 +26,7 @@ use kernel::nft::{
 
 use crate::error::Error;
 use crate::identity::Mark;
+use crate::ruleset::{commit, is_ours, is_stale, mark_for_removal};
 
 const TABLE: Table<'static> = Table::new(Family::Inet, "ironbridge_masquerade");
 const SOURCES4: SetName<'static> = TABLE.set("sources4");
@@ -165,7 +166,7 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment, hints: &[Cidr]) -> 
         }
     }
     if removal.is_empty() {
-        mark_for_removal(nft, &mut removal, |element| is_ours(element, attachment))?;
+        mark_for_removal(nft, &mut removal, (&MAPS, |element| is_ours(element, attachment)))?;
     }
     commit(nft, removal)
 }
@@ -173,44 +174,8 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment, hints: &[Cidr]) -> 
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, |element| {
-        element.comment.as_deref().is_some_and(|comment| Mark::is_stale(comment, network, valid))
-    })?;
+    mark_for_removal(nft, &mut removal, (&MAPS, |element| is_stale(element, network, valid)))?;
     commit(nft, removal).map(|_| ())
-}
-
-fn mark_for_removal(
-    nft: &mut Nft,
-    removal: &mut Transaction,
-    which: impl Fn(&Element) -> bool,
-) -> Result<(), Error> {
-    for map in MAPS {
-        for element in elements(nft, map)?.into_iter().filter(&which) {
-            removal.destroy_elements(map, &[Element::new(element.key)]);
-        }
-    }
-    Ok(())
-}
-
-/// The elements of a map; none if it was never made.
-fn elements(nft: &mut Nft, map: SetName<'_>) -> Result<Vec<Element>, Error> {
-    match nft.elements(map) {
-        Err(refusal) if refusal.is_absent() => Ok(Vec::new()),
-        other => Ok(other?),
-    }
-}
-
-/// Commits what there is to commit, and says whether there was anything.
-pub(super) fn commit(nft: &mut Nft, transaction: Transaction) -> Result<bool, Error> {
-    if transaction.is_empty() {
-        return Ok(false);
-    }
-    transaction.commit(nft)?;
-    Ok(true)
-}
-
-fn is_ours(element: &Element, attachment: &Attachment) -> bool {
-    element.comment.as_deref().is_some_and(|comment| Mark::is_on(comment, attachment))
 }
 
 fn map_of(address: IpAddr) -> SetName<'static> {
