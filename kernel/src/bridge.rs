@@ -75,15 +75,15 @@ impl Rtnl {
     /// Sets both flags of a port, puts a text on it, and spares it an IPv6 address of its own: the bridge takes every
     /// frame that comes in by a port, so such an address only costs, with each further port more (multicast reports and
     /// duplicate detection are flooded to all). One request. The port must not have had carrier yet.
-    pub fn dress_bridge_port(&mut self, index: u32, port: BridgePort, alias: &str) -> Result<(), Error> {
-        let mut message = port_message(index, None, port);
+    pub fn dress_bridge_port(&mut self, name: &str, port: BridgePort, alias: &str) -> Result<(), Error> {
+        let mut message = port_message(0, Some(name), port);
         message.put_text(ifla::IFALIAS, alias);
         message.nest(ifla::AF_SPEC, |families| {
             families.nest(u16::from(af::INET6), |v6| {
                 v6.put(ifla::INET6_ADDR_GEN_MODE, &[ifla::ADDR_GEN_NONE]);
             });
         });
-        self.change(message, || format!("setting flags and alias of bridge port {index}"))
+        self.change(message, || format!("setting flags and alias of bridge port {name}"))
     }
 
     /// Sets both flags of a port.
