@@ -4,7 +4,7 @@ use cni::{Call, Cidr};
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 
-use crate::Error;
+use attach::Error;
 
 /// The configuration as written. Each key may be missing; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -2,12 +2,12 @@
 
 use kernel::{Handle, Link, Verdict};
 
-use crate::Error;
 use crate::bucket;
 use crate::conf::Limit;
 use crate::names;
 use crate::plan::{self, Classes, Device, Step};
 use crate::site::Site;
+use attach::Error;
 
 impl Site {
     /// Whether the kernel is as the step makes it.
@@ -100,5 +100,5 @@ fn limiter(link: &Link) -> String {
 }
 
 fn mismatch(what: String, expected: impl Into<String>, found: impl Into<String>) -> Error {
-    Error::Attach(attach::Error::Mismatch { what, expected: expected.into(), found: found.into() })
+    Error::Mismatch { what, expected: expected.into(), found: found.into() }
 }

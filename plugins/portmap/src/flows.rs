@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use kernel::{Conntrack, Family, Flow, FlowFilter, Rtnl};
 
-use crate::error::Error;
 use crate::mapping::{Key, Protocol};
 use crate::plan::Publication;
+use attach::Error;
 
 /// Up to so many tracked connections, all are listed in one go instead of those of each port.
 const FEW: usize = 512;

@@ -9,8 +9,8 @@ use ipnetwork::IpNetwork;
 use kernel::Family;
 use kernel::nft::{self, ChainName, Expression, Nft, RuleState, Table, Transaction};
 
-use crate::error::Error;
 use crate::plan::Plan;
+use attach::Error;
 
 /// The chain that leads to the containers' own.
 pub const DNAT: &str = "CNI-HOSTPORT-DNAT";

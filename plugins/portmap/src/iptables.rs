@@ -6,10 +6,10 @@ use kernel::nft::Nft;
 
 use crate::chains::{Present, ruleset};
 use crate::conf::Conf;
-use crate::error::Error;
 use crate::foreign::{DNAT, container_chain, nat};
 use crate::plan::Plan;
 use crate::program::{Variant, has_legacy, restore, save};
+use attach::Error;
 
 /// The chain that masquerades by the mark.
 pub const MASQUERADE: &str = "CNI-HOSTPORT-MASQ";

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use kernel::{Family, Rtnl, sysctl};
 
 use crate::conf::{Conf, Masquerade};
-use crate::error::Error;
 use crate::plan::{Plan, Publication};
+use attach::Error;
 
 /// The interface that leads to the sandbox, and whether packets of loopback may leave by it.
 #[derive(Clone, Debug, PartialEq, Eq)]

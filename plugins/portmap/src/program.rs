@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use kernel::Family;
 
-use crate::error::Error;
+use attach::Error;
 
 /// One of the family's two sets of programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use cni::Attachment;
 use kernel::nft::{Element, Nft, Transaction};
 
-use crate::error::Error;
 use crate::mapping::Key;
 use crate::owner::Owner;
 use crate::plan::Publication;
 use crate::publish::{TRIES, find};
 use crate::table::{Realm, value};
+use attach::Error;
 
 /// Removes the attachment's elements and says which. With hints that turn out to be all of them, no map is read whole.
 pub fn withdraw(nft: &mut Nft, attachment: &Attachment, hints: &[Key]) -> Result<Vec<Publication>, Error> {

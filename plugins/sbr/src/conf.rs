@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use cni::Call;
 use serde::Deserialize;
 
-use crate::Error;
+use attach::Error;
 
 /// The configuration as written. Each key may be missing; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,8 +12,9 @@ use cni::Attachment;
 use kernel::Link;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::Cause;
 use crate::conf::Wanted;
+use attach::Error;
 
 /// Earlier values; what was not changed is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +141,7 @@ impl Store {
     }
 
     fn error(&self, doing: &'static str, source: std::io::Error) -> Error {
-        Error::File { doing, path: self.path.clone(), source }
+        Cause::File { doing, path: self.path.clone(), source }.into()
     }
 }
 
@@ -162,7 +163,9 @@ pub fn collect(directory: &Path, network: &str, valid: &[Attachment]) -> Result<
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(Error::File { doing: "listing", path: directory.to_owned(), source }),
+        Err(source) => {
+            return Err(Cause::File { doing: "listing", path: directory.to_owned(), source }.into());
+        }
     };
     let kept: Vec<String> = valid.iter().map(file_name).collect();
     for entry in entries.flatten() {

@@ -6,8 +6,8 @@ use cni::Call;
 use kernel::Mac;
 use serde::Deserialize;
 
-use crate::Error;
 use crate::keys::{self, Entries, Parameter};
+use attach::Error;
 
 /// Where backups are kept unless `dataDir` says otherwise.
 const DATA_DIR: &str = "/run/cni/tuning";

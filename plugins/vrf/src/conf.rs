@@ -3,7 +3,7 @@
 use cni::Call;
 use serde::Deserialize;
 
-use crate::Error;
+use attach::Error;
 
 /// Longest name of an interface.
 const NAME: usize = 15;
