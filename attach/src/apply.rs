@@ -6,6 +6,7 @@ use kernel::{Address, BridgePort, Cause, Group, Link, Monitor, Operstate, PortSt
 
 use crate::error::{Error, On};
 use crate::guard;
+use crate::identity::Mark;
 use crate::masquerade;
 use crate::shared;
 use crate::step::{Family, Need, Step, Sysctl, Veth, Write};
@@ -97,7 +98,7 @@ fn set_port(world: &mut World, host: &str, port: BridgePort, mark: &str) -> Resu
 fn create_veth(world: &mut World, veth: &Veth) -> Result<(), Error> {
     let controller = world.index(Place::Host, &veth.bridge)?;
     let (rtnl, peer_netns) = world.across();
-    let made = rtnl.create_veth(&kernel::Veth {
+    let pair = kernel::Veth {
         host_name: &veth.host,
         host_mac: None,
         peer_name: &veth.ifname,
@@ -105,8 +106,9 @@ fn create_veth(world: &mut World, veth: &Veth) -> Result<(), Error> {
         peer_netns,
         mtu: veth.mtu,
         controller: Some(controller),
-    });
-    match made {
+    };
+    // By its mark GC finds a pair whose ADD was killed.
+    match rtnl.create_marked_veth(&pair, Mark::of(&veth.attachment).as_str()) {
         Ok(()) => Ok(()),
         Err(refusal) if refusal.is_present() => Err(already_there(world, veth)?),
         Err(refusal) if refusal.errno() == Some(EXCHANGE_FULL) => {

@@ -2,8 +2,10 @@
 //!
 //! The tests run built binaries; worlds, traffic and the snapshot oracle come from `netns-fixtures`.
 
+pub mod chains;
 pub mod cluster;
 pub mod ports;
+pub mod slaughter;
 mod world;
 
 pub use world::{World, address, merged};

@@ -89,6 +89,25 @@ impl World {
         addresses
     }
 
+    /// Every file below the state directory, sorted. A reservation in the making is left out: it is one file for all, which
+    /// the next one overwrites.
+    pub fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.state.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if entry.file_name() != ".ironbridge-reservation" {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// The host's end of a pod's interface, by the result of its ADD.
     #[track_caller]
     pub fn host_end(&self, result: &Value) -> String {

@@ -1,5 +1,6 @@
 //! Steps as questions: whether an attachment's limiters are still what ADD made, for CHECK.
 
+use attach::Error;
 use kernel::{Handle, Link, Verdict};
 
 use crate::bucket;
@@ -7,7 +8,6 @@ use crate::conf::Limit;
 use crate::names;
 use crate::plan::{self, Classes, Device, Step};
 use crate::site::Site;
-use attach::Error;
 
 impl Site {
     /// Whether the kernel is as the step makes it.

@@ -1,7 +1,7 @@
 //! Where an attachment's limiters are: its host end and its ifb device, found by the pair and by identity.
 
-use attach::Sandbox;
 use attach::identity::Mark;
+use attach::{Error, Sandbox};
 use cni::{AddResult, Attachment, Call};
 use kernel::psched::Clock;
 use kernel::{Discipline, Handle, Ifb, Link, Qdisc, Rtnl};
@@ -11,7 +11,6 @@ use crate::bucket;
 use crate::conf::Limit;
 use crate::names;
 use crate::plan::{self, Classes, Device, Step};
-use attach::Error;
 
 /// The two links, and what was done to them so far.
 pub struct Site {
@@ -78,7 +77,8 @@ impl Site {
 
     fn create_ifb(&mut self) -> Result<(), Error> {
         let name = names::ifb(&self.attachment);
-        let creation = self.rtnl.create_ifb(&Ifb { name: &name, mtu: self.end.mtu })?;
+        let mark = Mark::of(&self.attachment);
+        let creation = self.rtnl.create_ifb(&Ifb { name: &name, mtu: self.end.mtu, alias: mark.as_str() })?;
         let found = self.rtnl.link(&name)?;
         let link = found.ok_or_else(|| Error::LinkGone { name: name.clone() })?;
         if link.kind.as_deref() != Some("ifb") {
@@ -88,7 +88,6 @@ impl Site {
         if creation == kernel::Creation::Made {
             self.done.push(Done::Link(link.index));
         }
-        self.rtnl.set_link_alias(link.index, Mark::of(&self.attachment).as_str())?;
         // By this name the reference's CHECK and DEL find it, should the node go back. Another interface of the
         // container may have the name, or the kernel (before 5.5) have no further names: we do not need it.
         self.rtnl.add_link_name(link.index, &names::reference_ifb(&self.attachment)).ok();

@@ -1,5 +1,6 @@
 //! DEL and GC by identity: the ifb device, what leads to it, and the host end's limiter.
 
+use attach::Error;
 use attach::identity::{Mark, host_veth};
 use cni::{AddResult, Attachment, Call};
 use kernel::psched::Clock;
@@ -8,7 +9,6 @@ use kernel::{Handle, Link, Rtnl, Verdict, linger};
 use crate::bucket;
 use crate::conf::Conf;
 use crate::names;
-use attach::Error;
 
 /// Removes everything of the attachment that `call` names. Absent is success; each failure is kept, none stops the rest.
 pub fn remove(call: &Call) -> Result<(), Error> {

@@ -1,12 +1,12 @@
 //! The portmap plugin's configuration: as written ([`NetConf`]), as meant ([`Conf`]), and what a removal needs of it ([`Scope`]).
 
+use attach::Error;
 use cni::Call;
 use kernel::Family;
 use serde::Deserialize;
 
 use crate::condition::{Condition, REMEDY};
 use crate::mapping::{Key, Mapping, PortMapping};
-use attach::Error;
 
 /// The configuration as written. Every key is optional; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use attach::Error;
 use kernel::{Conntrack, Family, Flow, FlowFilter, Rtnl};
 
 use crate::mapping::{Key, Protocol};
 use crate::plan::Publication;
-use attach::Error;
 
 /// Up to so many tracked connections, all are listed in one go instead of those of each port.
 const FEW: usize = 512;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use attach::Error;
 use attach::identity::digest;
 use cni::Attachment;
 use ipnetwork::IpNetwork;
@@ -10,7 +11,6 @@ use kernel::Family;
 use kernel::nft::{self, ChainName, Expression, Nft, RuleState, Table, Transaction};
 
 use crate::plan::Plan;
-use attach::Error;
 
 /// The chain that leads to the containers' own.
 pub const DNAT: &str = "CNI-HOSTPORT-DNAT";

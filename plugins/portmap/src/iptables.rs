@@ -1,6 +1,7 @@
 //! The iptables backend: the reference's own chains, made in one `iptables-restore --noflush` for each family, for nodes
 //! where other tools read or depend on those chains.
 
+use attach::Error;
 use kernel::Family;
 use kernel::nft::Nft;
 
@@ -9,7 +10,6 @@ use crate::conf::Conf;
 use crate::foreign::{DNAT, container_chain, nat};
 use crate::plan::Plan;
 use crate::program::{Variant, has_legacy, restore, save};
-use attach::Error;
 
 /// The chain that masquerades by the mark.
 pub const MASQUERADE: &str = "CNI-HOSTPORT-MASQ";

@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
+use attach::Error;
 use kernel::{Family, Rtnl, sysctl};
 
 use crate::conf::{Conf, Masquerade};
 use crate::plan::{Plan, Publication};
-use attach::Error;
 
 /// The interface that leads to the sandbox, and whether packets of loopback may leave by it.
 #[derive(Clone, Debug, PartialEq, Eq)]

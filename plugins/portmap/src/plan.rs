@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use attach::Error;
 use cni::{AddResult, Attachment, Call, Cidr};
 use ipnetwork::IpNetwork;
 use kernel::Family;
@@ -10,7 +11,6 @@ use crate::Cause;
 use crate::conf::Conf;
 use crate::mapping::Key;
 use crate::owner::{Owner, host_end};
-use attach::Error;
 
 /// Everything that the plugin makes for one attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! ADD and CHECK with nftables: elements for the keys of an attachment, each of which has one owner.
 
+use attach::Error;
 use kernel::Rtnl;
 use kernel::nft::{Data, Element, Nft, Transaction, Value};
 
@@ -10,7 +11,6 @@ use crate::owner::Owner;
 use crate::plan::{Plan, Publication};
 use crate::policy::Policy;
 use crate::table::{LOCALNET, Realm, TABLE, chains, localnet, make, value};
-use attach::Error;
 
 /// How often a change is decided anew because others changed the ruleset meanwhile.
 pub const TRIES: u32 = 64;

@@ -1,5 +1,6 @@
 //! DEL and GC with nftables: elements go by whose they are, not by what a request says.
 
+use attach::Error;
 use cni::Attachment;
 use kernel::nft::{Element, Nft, Transaction};
 
@@ -8,7 +9,6 @@ use crate::owner::Owner;
 use crate::plan::Publication;
 use crate::publish::{TRIES, find};
 use crate::table::{Realm, value};
-use attach::Error;
 
 /// Removes the attachment's elements and says which. With hints that turn out to be all of them, no map is read whole.
 pub fn withdraw(nft: &mut Nft, attachment: &Attachment, hints: &[Key]) -> Result<Vec<Publication>, Error> {

@@ -5,8 +5,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::Cause;
 use attach::Error;
+
+use crate::Cause;
 
 /// How long another one may take. It needs milliseconds.
 const DEADLINE: Duration = Duration::from_secs(10);

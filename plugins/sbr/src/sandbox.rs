@@ -1,12 +1,11 @@
 //! The rules and routes of one sandbox: observed, changed, asked about, taken away.
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use cni::{Call, Ip};
 use ipnetwork::IpNetwork;
 use kernel::{Family, Route, RouteFilter, Rtnl, Rule};
 
 use crate::plan::{Observed, PROTOCOL, Plan, priority};
-use attach::Error;
 
 /// Everything that the plan needs to know. The interface must be there.
 pub fn observe(call: &Call, sandbox: &Sandbox) -> Result<(Rtnl, Observed), Error> {

@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::ErrorKind;
 
+use attach::Error;
 use regex_lite::Regex;
 
 use crate::Cause;
 use crate::keys::Parameter;
-use attach::Error;
 
 /// Where it is. Nothing there means that all are allowed, an empty file that none is.
 pub const FILE: &str = "/etc/cni/tuning/allowlist.conf";

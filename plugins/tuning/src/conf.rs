@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use attach::Error;
 use cni::Call;
 use kernel::Mac;
 use serde::Deserialize;
 
 use crate::keys::{self, Entries, Parameter};
-use attach::Error;
 
 /// Where backups are kept unless `dataDir` says otherwise.
 const DATA_DIR: &str = "/run/cni/tuning";

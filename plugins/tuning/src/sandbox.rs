@@ -1,12 +1,11 @@
 //! The interface and the parameters of one sandbox: changed, asked about, put back.
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use kernel::{Link, Multicast, Promiscuity, Rtnl, sysctl};
 
 use crate::backup::Backup;
 use crate::conf::Wanted;
 use crate::keys::{self, Parameter};
-use attach::Error;
 
 /// Reads the parameters as they are, by path.
 pub fn read(sandbox: &Sandbox, parameters: &[Parameter]) -> Result<Vec<(String, String)>, Error> {

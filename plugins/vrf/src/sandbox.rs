@@ -1,6 +1,6 @@
 //! The VRF and the interface of one sandbox: joined, asked about, separated.
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use cni::Call;
 use ipnetwork::IpNetwork;
 use kernel::{Creation, Dad, Family, Link, Route, RouteFilter, Rtnl, Vrf};
@@ -8,7 +8,6 @@ use kernel::{Creation, Dad, Family, Link, Route, RouteFilter, Rtnl, Vrf};
 use crate::Cause;
 use crate::conf::Conf;
 use crate::plan;
-use attach::Error;
 
 /// `EOPNOTSUPP`: no IPv6 in this kernel.
 const UNSUPPORTED: i32 = 95;
