@@ -4,8 +4,9 @@
 
 pub mod chains;
 pub mod cluster;
+pub mod contract;
 pub mod ports;
 pub mod slaughter;
 mod world;
 
-pub use world::{World, address, merged};
+pub use world::{World, address, files_below, merged};

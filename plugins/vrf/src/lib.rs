@@ -39,11 +39,10 @@ impl Plugin for Vrf {
     }
 
     fn del(&self, call: &Call) -> Result<(), cni::Error> {
-        let conf = Conf::of(call)?;
-        // A sandbox that is gone took its VRF with it.
-        match Sandbox::open_if_there(call) {
-            Some(sandbox) => Ok(sandbox::separate(call, &conf, &sandbox)?),
-            None => Ok(()),
+        // A sandbox that is gone took its VRF with it; and what ADD refuses it never made.
+        match (Sandbox::open_if_there(call), Conf::of(call)) {
+            (Some(sandbox), Ok(conf)) => Ok(sandbox::separate(call, &conf, &sandbox)?),
+            (None, _) | (_, Err(_)) => Ok(()),
         }
     }
 
