@@ -6,6 +6,7 @@ use kernel::{Address, BridgePort, Cause, Group, Link, Monitor, Operstate, PortSt
 
 use crate::error::{Error, On};
 use crate::guard;
+use crate::identity::Mark;
 use crate::masquerade;
 use crate::shared;
 use crate::step::{Family, Need, Step, Sysctl, Veth, Write};
@@ -33,7 +34,9 @@ impl Step {
         match self {
             Self::EnsureBridge(bridge) => shared::ensure_bridge(world, bridge),
             Self::CreateVeth(veth) => create_veth(world, veth),
-            Self::SetPort { host, port, mark } => set_port(world, host, *port, mark),
+            Self::SetPort { host, port } => {
+                Ok(world.rtnl(Place::Host).dress_bridge_port(host, *port).on(host)?)
+            }
             Self::Sysctls(Place::Host, list) => Ok(write_sysctls(list)?),
             Self::Sysctls(Place::Sandbox, list) => Ok(world.visit(|| write_sysctls(list))??),
             Self::AddAddress { .. } | Self::RaiseLink { .. } | Self::AddRoute { .. } => {
@@ -91,14 +94,10 @@ pub(crate) fn together(steps: &[Step], world: &mut World) -> Result<(), Error> {
     batch.commit_all().on(ifname)
 }
 
-fn set_port(world: &mut World, host: &str, port: BridgePort, mark: &str) -> Result<(), Error> {
-    world.rtnl(Place::Host).dress_bridge_port(host, port, mark).on(host)
-}
-
 fn create_veth(world: &mut World, veth: &Veth) -> Result<(), Error> {
     let controller = world.index(Place::Host, &veth.bridge)?;
     let (rtnl, peer_netns) = world.across();
-    let made = rtnl.create_veth(&kernel::Veth {
+    let pair = kernel::Veth {
         host_name: &veth.host,
         host_mac: None,
         peer_name: &veth.ifname,
@@ -107,8 +106,9 @@ fn create_veth(world: &mut World, veth: &Veth) -> Result<(), Error> {
         mtu: veth.mtu,
         controller: Some(controller),
         start: Start::Down,
-    });
-    match made {
+    };
+    // By its mark GC finds a pair whose ADD was killed.
+    match rtnl.create_marked_veth(&pair, Mark::of(&veth.attachment).as_str()) {
         Ok(()) => Ok(()),
         Err(refusal) if refusal.is_present() => Err(already_there(world, veth)?),
         Err(refusal) if refusal.errno() == Some(EXCHANGE_FULL) => {

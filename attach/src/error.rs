@@ -35,6 +35,16 @@ pub enum Error {
         /// Network name.
         network: String,
     },
+    /// A chained plugin was called without the result of the plugins before.
+    #[error(
+        "{plugin} of network \"{network}\" needs prevResult: put it behind the plugin that makes the interface"
+    )]
+    NotChained {
+        /// The plugin.
+        plugin: &'static str,
+        /// Network name.
+        network: String,
+    },
     /// A field that is known, but not supported by this version.
     #[error("field \"{field}\" with value {value} is not supported: {remedy}")]
     Unsupported {
@@ -169,6 +179,22 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// Others changed the ruleset every time before ours could be applied.
+    #[error("{doing}: the nftables ruleset was changed by others {tries} times meanwhile; try again later")]
+    Restless {
+        /// What was being done.
+        doing: &'static str,
+        /// How many times it was tried.
+        tries: u32,
+    },
+    /// A cause that one plugin alone knows.
+    #[error("{source}")]
+    Own {
+        /// Its CNI code.
+        code: Code,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// CHECK: something differs from what ADD made.
     #[error("{what}: expected {expected}, found {found}")]
     Mismatch {
@@ -210,9 +236,12 @@ impl Error {
             Self::Kernel(source) | Self::Link { source, .. } if source.is_transient() => {
                 Code::TRY_AGAIN_LATER
             }
+            Self::Restless { .. } => Code::TRY_AGAIN_LATER,
+            Self::Own { code, .. } => *code,
             Self::Cni(object) => object.code,
             Self::Conf { .. }
             | Self::NoPrevResult { .. }
+            | Self::NotChained { .. }
             | Self::NoAddress { .. }
             | Self::GatewayFamily { .. }
             | Self::NotABridge { .. }
@@ -234,36 +263,6 @@ impl Error {
             | Self::PortStayedDown { .. }
             | Self::Duplicate { .. }
             | Self::Program { .. } => Code::KERNEL,
-        }
-    }
-
-    /// The kernel's error number, where it is the kernel that refused.
-    fn errno(&self) -> Option<i32> {
-        if let Self::Kernel(source) | Self::Link { source, .. } | Self::Sandbox { source, .. } = self {
-            return source.errno();
-        }
-        if let Self::RollbackIncomplete { cause, .. } = self { cause.errno() } else { None }
-    }
-
-    /// One error for a list of them: success when it is empty.
-    pub fn join(mut errors: Vec<Error>) -> Result<(), Error> {
-        match errors.len() {
-            0 => Ok(()),
-            1 => errors.pop().map_or(Ok(()), Err),
-            _ => Err(Self::Several(errors)),
-        }
-    }
-}
-
-impl From<Error> for cni::Error {
-    fn from(error: Error) -> Self {
-        if let Error::Cni(object) = error {
-            return object;
-        }
-        let object = Self::new(error.code(), error.to_string());
-        match error.errno() {
-            Some(errno) => object.with_details(format!("errno {errno}")),
-            None => object,
         }
     }
 }

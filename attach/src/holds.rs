@@ -22,7 +22,7 @@ impl Step {
         match self {
             Self::EnsureBridge(bridge) => bridge_holds(world, bridge),
             Self::CreateVeth(veth) => pair(world, veth).map(|_| ()),
-            Self::SetPort { host, port, .. } => port_holds(world, host, *port),
+            Self::SetPort { host, port } => port_holds(world, host, *port),
             Self::AddAddress { ifname, address, .. } => address_holds(world, ifname, *address),
             Self::RaiseLink { ifname } => link_up(world, ifname),
             Self::AddRoute { ifname, route } => route_holds(world, ifname, route),

@@ -52,7 +52,8 @@ impl Mark {
     }
 
     /// The part of the mark that decides: two digests, of the network and of the attachment within it.
-    fn key(attachment: &Attachment) -> String {
+    #[must_use]
+    pub fn key(attachment: &Attachment) -> String {
         let Attachment { network, container_id, ifname } = attachment;
         format!("{}-{}", digest(network, 16), digest(&format!("{ifname}:{container_id}"), 16))
     }

@@ -10,6 +10,7 @@ pub mod step;
 pub mod teardown;
 
 mod apply;
+mod cause;
 mod error;
 mod grant;
 mod holds;
@@ -18,6 +19,7 @@ mod shared;
 mod transaction;
 mod world;
 
+pub use cause::{Cause, previous};
 pub use error::Error;
 pub use grant::Grant;
 pub use shared::bridge_has_room;

@@ -16,14 +16,12 @@ pub enum Step {
     EnsureBridge(Bridge),
     /// A veth pair from the bridge into the sandbox.
     CreateVeth(Veth),
-    /// Hairpin and isolation of the host end, and its mark.
+    /// Hairpin and isolation of the host end.
     SetPort {
         /// Host end.
         host: String,
         /// The bridge's settings of the port.
         port: BridgePort,
-        /// What makes the port ours, as an interface alias.
-        mark: String,
     },
     /// Settings under `/proc/sys` of one namespace, in order.
     Sysctls(Place, Vec<Sysctl>),

@@ -1,8 +1,8 @@
 //! Many changes in few system calls.
 
 use crate::{
-    BridgePort, Dad, Error, Mac, Nexthop, Route, Rtnl, Veth, address, bridge, error::During, link, nexthop,
-    route, veth, wire::Message,
+    Dad, Error, Ifb, Nexthop, Route, Rtnl, Veth, address, error::During, ifb, link, nexthop, route, veth,
+    wire::Message,
 };
 use ipnetwork::IpNetwork;
 
@@ -20,9 +20,9 @@ pub struct Batch<'a> {
 #[derive(Debug)]
 enum Doing {
     Veth(String),
-    Port(String),
+    Ifb(String),
+    Alias(String),
     Up(u32),
-    Mac(u32, Mac),
     Address(u32, IpNetwork),
     Route(&'static str, Box<Route>),
     Nexthop(&'static str, Nexthop),
@@ -43,25 +43,21 @@ impl Batch<'_> {
         self.push(veth::message(veth), Doing::Veth(veth::doing(veth)))
     }
 
-    /// As [`Rtnl::set_bridge_port`], for a link by name: one that is made in the same batch.
-    pub fn set_bridge_port_of(&mut self, name: &str, port: BridgePort) -> &mut Self {
-        self.push(bridge::port_message(0, Some(name), port), Doing::Port(name.to_owned()))
+    /// As [`Rtnl::create_ifb`], but one that is there is an error.
+    pub fn create_ifb(&mut self, ifb: &Ifb<'_>) -> &mut Self {
+        self.push(ifb::message(ifb), Doing::Ifb(ifb.name.to_owned()))
     }
 
-    /// As [`Rtnl::set_link_up`].
-    pub fn set_link_up(&mut self, index: u32) -> &mut Self {
-        self.push(link::up_message(index), Doing::Up(index))
+    /// As [`Rtnl::set_link_alias`], for a link by name: one that is made in the same batch. What the kernel is sent at
+    /// once it works through at once, so a kill leaves no link without its alias.
+    pub fn set_link_alias_of(&mut self, name: &str, alias: &str) -> &mut Self {
+        self.push(link::alias_message(name, alias), Doing::Alias(name.to_owned()))
     }
 
     /// As [`Rtnl::set_link_up`], and the link announces its IPv4 addresses when asked to ([`Rtnl::announce`]): the same
     /// as writing 1 to `arp_notify`, without the walk through `/proc/sys`.
     pub fn raise_link(&mut self, index: u32) -> &mut Self {
         self.push(link::raise_message(index), Doing::Up(index))
-    }
-
-    /// As [`Rtnl::set_link_mac`]; with the address that the link has already, as [`Rtnl::announce`].
-    pub fn set_link_mac(&mut self, index: u32, mac: Mac) -> &mut Self {
-        self.push(link::mac_message(index, mac), Doing::Mac(index, mac))
     }
 
     /// As [`Rtnl::delete_link`], but an absent link is an error.
@@ -163,9 +159,9 @@ impl Doing {
     fn text(&self) -> String {
         match self {
             Self::Veth(text) => text.clone(),
-            Self::Port(name) => format!("setting the bridge port flags of link {name}"),
+            Self::Ifb(name) => format!("creating ifb {name}"),
+            Self::Alias(name) => format!("setting the alias of link {name}"),
             Self::Up(index) => format!("setting link {index} up"),
-            Self::Mac(index, mac) => format!("setting the MAC address of link {index} to {mac}"),
             Self::Address(index, network) => format!("adding address {network} to link {index}"),
             Self::Route(verb, route) => route::doing(verb, route),
             Self::Nexthop(verb, nexthop) => nexthop::doing(verb, nexthop),

@@ -72,45 +72,29 @@ impl Rtnl {
         }
     }
 
-    /// Sets both flags of a port, puts a text on it, and spares it an IPv6 address of its own: the bridge takes every
+    /// Sets both flags of a port, and spares it an IPv6 address of its own: the bridge takes every
     /// frame that comes in by a port, so such an address only costs, with each further port more (multicast reports and
     /// duplicate detection are flooded to all). One request. The port must not have had carrier yet.
-    pub fn dress_bridge_port(&mut self, name: &str, port: BridgePort, alias: &str) -> Result<(), Error> {
-        let mut message = port_message(0, Some(name), port);
-        message.put_text(ifla::IFALIAS, alias);
+    ///
+    /// # Errors
+    /// `EINVAL` or `EOPNOTSUPP` if the link is not the port of a bridge.
+    pub fn dress_bridge_port(&mut self, name: &str, port: BridgePort) -> Result<(), Error> {
+        let mut message = Message::new(rtm::NEWLINK, 0, fixed(0, 0, 0).as_flattened());
+        message.put_text(ifla::IFNAME, name);
+        message.nest(ifla::LINKINFO, |info| {
+            info.put_text(ifla::INFO_SLAVE_KIND, "bridge");
+            info.nest(ifla::INFO_SLAVE_DATA, |data| {
+                data.put(ifla::BRPORT_MODE, &[u8::from(port.hairpin)]);
+                data.put(ifla::BRPORT_ISOLATED, &[u8::from(port.isolated)]);
+            });
+        });
         message.nest(ifla::AF_SPEC, |families| {
             families.nest(u16::from(af::INET6), |v6| {
                 v6.put(ifla::INET6_ADDR_GEN_MODE, &[ifla::ADDR_GEN_NONE]);
             });
         });
-        self.change(message, || format!("setting flags and alias of bridge port {name}"))
+        self.change(message, || format!("setting the flags of bridge port {name}"))
     }
-
-    /// Sets both flags of a port.
-    ///
-    /// # Errors
-    /// `EINVAL` or `EOPNOTSUPP` if the link is not the port of a bridge.
-    pub fn set_bridge_port(&mut self, index: u32, port: BridgePort) -> Result<(), Error> {
-        self.change(port_message(index, None, port), || {
-            format!("setting the bridge port flags of link {index}")
-        })
-    }
-}
-
-/// Names the link by its index, or by its name if it is made in the same batch.
-pub(crate) fn port_message(index: u32, name: Option<&str>, port: BridgePort) -> Message {
-    let mut message = Message::new(rtm::NEWLINK, 0, fixed(index, 0, 0).as_flattened());
-    if let Some(name) = name {
-        message.put_text(ifla::IFNAME, name);
-    }
-    message.nest(ifla::LINKINFO, |info| {
-        info.put_text(ifla::INFO_SLAVE_KIND, "bridge");
-        info.nest(ifla::INFO_SLAVE_DATA, |data| {
-            data.put(ifla::BRPORT_MODE, &[u8::from(port.hairpin)]);
-            data.put(ifla::BRPORT_ISOLATED, &[u8::from(port.isolated)]);
-        });
-    });
-    message
 }
 
 /// Reads `IFLA_INFO_SLAVE_DATA` of a bridge port.

@@ -15,19 +15,25 @@ pub struct Ifb<'a> {
     pub name: &'a str,
     /// Largest packet in bytes.
     pub mtu: u32,
+    /// Text on it, from its first moment on.
+    pub alias: &'a str,
+}
+
+pub(crate) fn message(ifb: &Ifb<'_>) -> Message {
+    let fill = |message: &mut Message| {
+        message.put_text(ifla::IFNAME, ifb.name);
+        message.put_u32(ifla::MTU, ifb.mtu);
+        // Without, the kernel makes a queue and a tasklet for each possible CPU.
+        message.put_u32(ifla::NUM_TX_QUEUES, 1);
+        message.put_u32(ifla::NUM_RX_QUEUES, 1);
+    };
+    create_message("ifb", fill, |_| ())
 }
 
 impl Rtnl {
-    /// Makes an ifb device that is up, unless something has that name already.
+    /// Makes an ifb device that is up, unless something has that name already; that gets the text too.
     pub fn create_ifb(&mut self, ifb: &Ifb<'_>) -> Result<Creation, Error> {
-        let fill = |message: &mut Message| {
-            message.put_text(ifla::IFNAME, ifb.name);
-            message.put_u32(ifla::MTU, ifb.mtu);
-            // Without, the kernel makes a queue and a tasklet for each possible CPU.
-            message.put_u32(ifla::NUM_TX_QUEUES, 1);
-            message.put_u32(ifla::NUM_RX_QUEUES, 1);
-        };
-        match self.change(create_message("ifb", fill, |_| ()), || format!("creating ifb {}", ifb.name)) {
+        match self.batch().create_ifb(ifb).set_link_alias_of(ifb.name, ifb.alias).commit_all() {
             Ok(()) => Ok(Creation::Made),
             Err(e) if e.is_present() => Ok(Creation::Existed),
             Err(e) => Err(e),

@@ -124,7 +124,7 @@ impl Rtnl {
 
     /// Switches a link on that is known by its name.
     pub fn set_named_link_up(&mut self, name: &str) -> Result<(), Error> {
-        let mut message = up_message(0);
+        let mut message = set_flags(0, iff::UP, iff::UP);
         message.put_text(ifla::IFNAME, name);
         self.change(message, || format!("setting link {name} up"))
     }
@@ -136,7 +136,9 @@ impl Rtnl {
 
     /// Gives a link a hardware address.
     pub fn set_link_mac(&mut self, index: u32, mac: Mac) -> Result<(), Error> {
-        self.change(mac_message(index, mac), || format!("setting the MAC address of link {index} to {mac}"))
+        let mut message = set(index);
+        message.put(ifla::ADDRESS, &mac.0);
+        self.change(message, || format!("setting the MAC address of link {index} to {mac}"))
     }
 
     /// Sets the largest packet of a link, in bytes.
@@ -230,24 +232,22 @@ fn set_flags(index: u32, flags: u32, change: u32) -> Message {
     Message::new(rtm::NEWLINK, 0, fixed(index, flags, change).as_flattened())
 }
 
-pub(crate) fn up_message(index: u32) -> Message {
-    set_flags(index, iff::UP, iff::UP)
+/// The alias of a link by its name.
+pub(crate) fn alias_message(name: &str, alias: &str) -> Message {
+    let mut message = set(0);
+    message.put_text(ifla::IFNAME, name);
+    message.put_text(ifla::IFALIAS, alias);
+    message
 }
 
 /// Up, and `net/ipv4/conf/<name>/arp_notify` is 1.
 pub(crate) fn raise_message(index: u32) -> Message {
-    let mut message = up_message(index);
+    let mut message = set_flags(index, iff::UP, iff::UP);
     message.nest(ifla::AF_SPEC, |families| {
         families.nest(u16::from(af::INET), |v4| {
             v4.nest(ifla::INET_CONF, |settings| settings.put_u32(ifla::ARP_NOTIFY, 1));
         });
     });
-    message
-}
-
-pub(crate) fn mac_message(index: u32, mac: Mac) -> Message {
-    let mut message = set(index);
-    message.put(ifla::ADDRESS, &mac.0);
     message
 }
 

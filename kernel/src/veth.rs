@@ -39,6 +39,15 @@ impl Rtnl {
     pub fn create_veth(&mut self, veth: &Veth<'_>) -> Result<(), Error> {
         self.change(message(veth), || doing(veth))
     }
+
+    /// The same, with a text on the host end that is there from its first moment on. A host end of that name that was there
+    /// before gets the text too.
+    ///
+    /// # Errors
+    /// As [`Rtnl::create_veth`].
+    pub fn create_marked_veth(&mut self, veth: &Veth<'_>, alias: &str) -> Result<(), Error> {
+        self.batch().create_veth(veth).set_link_alias_of(veth.host_name, alias).commit_all()
+    }
 }
 
 pub(crate) fn doing(veth: &Veth<'_>) -> String {

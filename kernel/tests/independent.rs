@@ -69,11 +69,13 @@ fn what_our_client_makes_netlink_packet_route_decodes_alike() {
     node.nl.create_bridge(&Bridge { name: "br0", mac, mtu: Some(1400) }).unwrap();
     let bridge = node.index("br0");
     node.nl
-        .create_veth(&Veth { controller: Some(bridge), mtu: Some(1300), ..plain("veth0", "eth0", &pod.ns) })
+        .create_marked_veth(
+            &Veth { controller: Some(bridge), mtu: Some(1300), ..plain("veth0", "eth0", &pod.ns) },
+            "a mark",
+        )
         .unwrap();
     let veth = node.index("veth0");
-    node.nl.set_bridge_port(veth, BridgePort { hairpin: true, isolated: false }).unwrap();
-    node.nl.set_link_alias(veth, "a mark").unwrap();
+    node.nl.dress_bridge_port("veth0", BridgePort { hairpin: true, isolated: false }).unwrap();
     node.nl.add_address(bridge, net("10.9.0.1/24"), Dad::Skip).unwrap();
     let gateway = Some("10.9.0.2".parse().unwrap());
     node.nl.add_route(&Route { gateway, protocol: 73, ..Route::to(net("10.8.0.0/24")) }).unwrap();

@@ -3,7 +3,7 @@
 
 mod world;
 
-use kernel::{Bridge, BridgePort, Creation, Mac, Operstate, PortState, Promiscuity, Rtnl, Veth};
+use kernel::{Bridge, BridgePort, Creation, Ifb, Mac, Operstate, PortState, Promiscuity, Rtnl, Veth};
 use std::thread;
 use world::{Node, plain};
 
@@ -141,11 +141,11 @@ fn port_flags_and_state_are_read_back() {
     let br = bridge(&mut node, "br0");
     let (here, _) = node.cable("veth0", &mut pod, "eth0");
     assert_eq!(node.link("veth0").port, None);
-    assert!(node.nl.set_bridge_port(here, BridgePort::default()).is_err(), "no port yet");
+    assert!(node.nl.dress_bridge_port("veth0", BridgePort::default()).is_err(), "no port yet");
     node.nl.set_link_controller(here, Some(br)).unwrap();
     for port in [BridgePort { hairpin: true, isolated: false }, BridgePort { hairpin: false, isolated: true }]
     {
-        node.nl.set_bridge_port(here, port).unwrap();
+        node.nl.dress_bridge_port("veth0", port).unwrap();
         let link = node.link("veth0");
         assert_eq!((link.port, link.port_state), (Some(port), Some(PortState::Forwarding)));
         let shown = node.run("bridge -d link show dev veth0");
@@ -159,13 +159,17 @@ fn port_flags_and_state_are_read_back() {
 }
 
 #[test]
-fn a_pair_and_its_port_flags_go_in_one_batch() {
+fn what_is_made_with_a_mark_has_it_or_is_not_made() {
     let (mut node, pod) = (Node::new(), Node::new());
-    let br = bridge(&mut node, "br0");
-    let port = BridgePort { hairpin: true, isolated: true };
-    let veth = Veth { controller: Some(br), ..plain("veth0", "eth0", &pod.ns) };
-    node.nl.batch().create_veth(&veth).set_bridge_port_of("veth0", port).commit_all().unwrap();
-    assert_eq!(node.link("veth0").port, Some(port));
+    node.nl.create_marked_veth(&plain("veth0", "eth0", &pod.ns), "a mark").unwrap();
+    assert_eq!(node.link("veth0").alias.as_deref(), Some("a mark"));
+    let refused = node.nl.create_marked_veth(&plain("veth1", "eth0", &pod.ns), "another").unwrap_err();
+    assert!(refused.is_present() && refused.to_string().contains("creating veth veth1"), "{refused}");
+    assert_eq!(node.nl.link("veth1").unwrap(), None);
+    let ifb = Ifb { name: "ifb7", mtu: 1400, alias: "its mark" };
+    assert_eq!(node.nl.create_ifb(&ifb).unwrap(), Creation::Made);
+    assert_eq!(node.nl.create_ifb(&ifb).unwrap(), Creation::Existed);
+    assert_eq!(node.link("ifb7").alias.as_deref(), Some("its mark"));
 }
 
 #[test]

@@ -2,8 +2,11 @@
 //!
 //! The tests run built binaries; worlds, traffic and the snapshot oracle come from `netns-fixtures`.
 
+pub mod chains;
 pub mod cluster;
+pub mod contract;
 pub mod ports;
+pub mod slaughter;
 mod world;
 
-pub use world::{World, address, merged};
+pub use world::{World, address, files_below, merged};

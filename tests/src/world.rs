@@ -1,5 +1,7 @@
 //! One node with an outside world, plugins and a state directory.
 
+use std::path::Path;
+
 use netns_fixtures::{Bins, Network, Node, Pod, Runtime, Snapshot, Space, Target, Underlay};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -89,6 +91,11 @@ impl World {
         addresses
     }
 
+    /// Every file below the state directory: see [`files_below`].
+    pub fn files(&self) -> Vec<String> {
+        files_below(self.state.path())
+    }
+
     /// The host's end of a pod's interface, by the result of its ADD.
     #[track_caller]
     pub fn host_end(&self, result: &Value) -> String {
@@ -101,6 +108,25 @@ impl World {
         let links: Value = serde_json::from_str(&text).expect("ip prints JSON");
         links[0].pointer(pointer).cloned().unwrap_or(Value::Null)
     }
+}
+
+/// Every file below a directory, sorted. A reservation in the making is left out: it is one file for all, which the next one
+/// overwrites.
+pub fn files_below(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![directory.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if entry.file_name() != ".ironbridge-reservation" {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// An object with the keys of `more` added or replaced; a null removes.

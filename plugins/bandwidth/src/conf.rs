@@ -1,10 +1,9 @@
 //! The bandwidth plugin's configuration: as written ([`NetConf`]) and as meant ([`Conf`]).
 
+use attach::Error;
 use cni::{Call, Cidr};
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
-
-use crate::Error;
 
 /// The configuration as written. Each key may be missing; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]

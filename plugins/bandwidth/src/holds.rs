@@ -1,8 +1,8 @@
 //! Steps as questions: whether an attachment's limiters are still what ADD made, for CHECK.
 
+use attach::Error;
 use kernel::{Handle, Link, Verdict};
 
-use crate::Error;
 use crate::bucket;
 use crate::conf::Limit;
 use crate::names;
@@ -100,5 +100,5 @@ fn limiter(link: &Link) -> String {
 }
 
 fn mismatch(what: String, expected: impl Into<String>, found: impl Into<String>) -> Error {
-    Error::Attach(attach::Error::Mismatch { what, expected: expected.into(), found: found.into() })
+    Error::Mismatch { what, expected: expected.into(), found: found.into() }
 }

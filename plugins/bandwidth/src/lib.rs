@@ -6,12 +6,13 @@ pub mod conf;
 pub mod names;
 pub mod plan;
 
-mod error;
+mod cause;
 mod holds;
 mod site;
 mod teardown;
 
-pub use error::Error;
+use attach::Error;
+pub use cause::Cause;
 
 use cni::{AddResult, Added, Call, Interface, Plugin, Version};
 
@@ -66,14 +67,14 @@ impl Plugin for Bandwidth {
 
 fn add(call: &Call) -> Result<AddResult, Error> {
     let conf = Conf::of(call)?;
-    let mut result = previous(call)?.clone();
+    let mut result = attach::previous(call, "bandwidth")?.clone();
     if conf.is_empty() {
         return Ok(result);
     }
     let mut site = Site::open(call, &result)?;
     for step in plan::steps(&conf) {
         if let Err(cause) = site.apply(&step) {
-            return Err(rolled_back(&mut site, cause));
+            return Err(cause.after_undoing(site.undo()));
         }
     }
     if let Some(ifb) = site.ifb {
@@ -83,22 +84,12 @@ fn add(call: &Call) -> Result<AddResult, Error> {
     Ok(result)
 }
 
-fn rolled_back(site: &mut Site, cause: Error) -> Error {
-    let failures = site.undo();
-    if failures.is_empty() { cause } else { Error::RollbackIncomplete { cause: Box::new(cause), failures } }
-}
-
 fn check(call: &Call) -> Result<(), Error> {
     let conf = Conf::of(call)?;
-    let previous = previous(call)?;
+    let previous = attach::previous(call, "bandwidth")?;
     if conf.is_empty() {
         return Ok(());
     }
     let mut site = Site::open(call, previous)?;
     plan::steps(&conf).iter().try_for_each(|step| site.holds(step))
-}
-
-fn previous(call: &Call) -> Result<&AddResult, Error> {
-    let network = &call.network;
-    call.prev_result.as_ref().ok_or_else(|| Error::NoPrevResult { network: network.clone() })
 }

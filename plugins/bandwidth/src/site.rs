@@ -1,12 +1,12 @@
 //! Where an attachment's limiters are: its host end and its ifb device, found by the pair and by identity.
 
-use attach::Sandbox;
 use attach::identity::Mark;
+use attach::{Error, Sandbox};
 use cni::{AddResult, Attachment, Call};
 use kernel::psched::Clock;
 use kernel::{Discipline, Handle, Ifb, Link, Qdisc, Rtnl};
 
-use crate::Error;
+use crate::Cause;
 use crate::bucket;
 use crate::conf::Limit;
 use crate::names;
@@ -34,11 +34,7 @@ impl Site {
         let sandbox = Sandbox::open(call)?;
         let inside = sandbox.netns().visit(|| Rtnl::open()?.link(&call.ifname))??;
         let Some(inside) = inside else {
-            return Err(Error::Attach(attach::Error::Gone {
-                container: call.container_id.clone(),
-                ifname: call.ifname.clone(),
-                sandbox: sandbox.path().to_owned(),
-            }));
+            return Err(Error::gone(call, &sandbox));
         };
         let mut rtnl = Rtnl::open()?;
         let end = host_end(&mut rtnl, &inside, previous)?;
@@ -72,7 +68,7 @@ impl Site {
 
     /// The link that `device` means.
     pub(crate) fn link(&self, device: Device) -> Result<Link, Error> {
-        let gone = || attach::Error::LinkGone { name: names::ifb(&self.attachment) };
+        let gone = || Error::LinkGone { name: names::ifb(&self.attachment) };
         match device {
             Device::HostEnd => Ok(self.end.clone()),
             Device::Ifb => Ok(self.ifb.clone().ok_or_else(gone)?),
@@ -81,17 +77,17 @@ impl Site {
 
     fn create_ifb(&mut self) -> Result<(), Error> {
         let name = names::ifb(&self.attachment);
-        let creation = self.rtnl.create_ifb(&Ifb { name: &name, mtu: self.end.mtu })?;
+        let mark = Mark::of(&self.attachment);
+        let creation = self.rtnl.create_ifb(&Ifb { name: &name, mtu: self.end.mtu, alias: mark.as_str() })?;
         let found = self.rtnl.link(&name)?;
-        let link = found.ok_or_else(|| attach::Error::LinkGone { name: name.clone() })?;
+        let link = found.ok_or_else(|| Error::LinkGone { name: name.clone() })?;
         if link.kind.as_deref() != Some("ifb") {
             let kind = link.kind.unwrap_or_else(|| "physical device".to_owned());
-            return Err(Error::NotIfb { name, kind });
+            return Err(Cause::NotIfb { name, kind }.into());
         }
         if creation == kernel::Creation::Made {
             self.done.push(Done::Link(link.index));
         }
-        self.rtnl.set_link_alias(link.index, Mark::of(&self.attachment).as_str())?;
         // By this name the reference's CHECK and DEL find it, should the node go back. Another interface of the
         // container may have the name, or the kernel (before 5.5) have no further names: we do not need it.
         self.rtnl.add_link_name(link.index, &names::reference_ifb(&self.attachment)).ok();
@@ -162,7 +158,7 @@ impl Site {
 }
 
 fn occupied(link: &Link, there: Qdisc, place: &'static str) -> Error {
-    Error::Occupied { link: link.name.clone(), kind: there.kind, place }
+    Cause::Occupied { link: link.name.clone(), kind: there.kind, place }.into()
 }
 
 /// The other end of `inside`, if it is here: an index says little without the namespace that it counts in.
@@ -170,13 +166,13 @@ fn host_end(rtnl: &mut Rtnl, inside: &Link, previous: &AddResult) -> Result<Link
     let ifname = inside.name.clone();
     if inside.kind.as_deref() != Some("veth") {
         let kind = inside.kind.clone().unwrap_or_else(|| "device without a kind".to_owned());
-        return Err(Error::NotVeth { ifname, kind });
+        return Err(Cause::NotVeth { ifname, kind }.into());
     }
     let end = rtnl.link_at(inside.peer_index.unwrap_or(0))?;
     let is_end = |end: &Link| end.kind.as_deref() == Some("veth") && end.peer_index == Some(inside.index);
     let Some(end) = end.filter(is_end) else {
         let reason = "it is not in the namespace of the runtime".to_owned();
-        return Err(Error::HostEnd { ifname, reason });
+        return Err(Cause::HostEnd { ifname, reason }.into());
     };
     let told = previous.interfaces.iter().any(|interface| {
         interface.name == end.name && interface.sandbox.as_deref().is_none_or(str::is_empty)
@@ -185,6 +181,6 @@ fn host_end(rtnl: &mut Rtnl, inside: &Link, previous: &AddResult) -> Result<Link
         Ok(end)
     } else {
         let reason = format!("prevResult has no interface {} of the host", end.name);
-        Err(Error::HostEnd { ifname, reason })
+        Err(Cause::HostEnd { ifname, reason }.into())
     }
 }

@@ -1,11 +1,11 @@
 //! DEL and GC by identity: the ifb device, what leads to it, and the host end's limiter.
 
+use attach::Error;
 use attach::identity::{Mark, host_veth};
 use cni::{AddResult, Attachment, Call};
 use kernel::psched::Clock;
 use kernel::{Handle, Link, Rtnl, Verdict, linger};
 
-use crate::Error;
 use crate::bucket;
 use crate::conf::Conf;
 use crate::names;
@@ -24,7 +24,7 @@ pub fn remove(call: &Call) -> Result<(), Error> {
     if let Some(ifb) = ifb {
         failures.extend(linger::delete_link_early(&mut rtnl, ifb.index).err());
     }
-    Ok(attach::Error::join(failures.into_iter().map(attach::Error::from).collect())?)
+    Error::join(failures.into_iter().map(Error::from).collect())
 }
 
 /// Removes the ifb devices that `network` has on this host and that belong to none of `valid`.
@@ -34,10 +34,10 @@ pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
     for link in rtnl.links()? {
         let marked = link.alias.as_deref().is_some_and(|alias| Mark::is_stale(alias, network, valid));
         if marked && link.kind.as_deref() == Some("ifb") {
-            failures.extend(rtnl.delete_link(link.index).err().map(attach::Error::from));
+            failures.extend(rtnl.delete_link(link.index).err().map(Error::from));
         }
     }
-    Ok(attach::Error::join(failures)?)
+    Error::join(failures)
 }
 
 /// Ours by name. Without one, the reference's: its name is the same for every interface of a container on a network, so

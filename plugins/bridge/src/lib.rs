@@ -140,11 +140,7 @@ fn check(call: &Call) -> Result<(), Error> {
     let previous = previous.ok_or_else(|| Error::NoPrevResult { network: call.network.clone() })?;
     let mut world = World::open(Sandbox::open(call)?)?;
     if world.look(Place::Sandbox, &attachment.ifname)?.is_none() {
-        return Err(Error::Gone {
-            container: call.container_id.clone(),
-            ifname: attachment.ifname,
-            sandbox: world.sandbox().path().to_owned(),
-        });
+        return Err(Error::gone(call, world.sandbox()));
     }
     if let Mode::Layer3(layer3) = &conf.mode {
         call.delegate(&layer3.ipam)?.check()?;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use attach::Grant;
 use attach::guard::{Guard, Sources};
-use attach::identity::{Mark, host_veth};
+use attach::identity::host_veth;
 use attach::step::{Bridge, Family, Step, Veth};
 use cni::{Attachment, Cidr, Ip};
 
@@ -29,7 +29,7 @@ pub fn link_steps(conf: &Conf, attachment: &Attachment) -> Vec<Step> {
             bridge: conf.bridge.clone(),
             attachment: attachment.clone(),
         }),
-        Step::SetPort { host, port: conf.port, mark: Mark::of(attachment).as_str().to_owned() },
+        Step::SetPort { host, port: conf.port },
     ];
     // With addresses the check waits for them: nothing runs in the sandbox before ADD is done.
     if matches!(conf.mode, Mode::Layer2(_)) {
@@ -250,14 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn the_pair_is_named_by_identity_and_marked() {
+    fn the_pair_is_named_by_identity_and_its_port_set() {
         let layer3 = layer3(Gateway::None);
         let steps = link_steps(&conf(&layer3), &attachment());
         let host = host_veth(&attachment());
         let pair =
             steps.iter().find_map(|step| if let Step::CreateVeth(veth) = step { Some(veth) } else { None });
         assert_eq!(pair.map(|veth| veth.host.clone()), Some(host.clone()));
-        let mark = Mark::of(&attachment()).as_str().to_owned();
-        assert!(steps.contains(&Step::SetPort { host, port: BridgePort::default(), mark }));
+        assert!(steps.contains(&Step::SetPort { host, port: BridgePort::default() }));
     }
 }

@@ -77,7 +77,7 @@ impl Plugin for Firewall {
 
 fn add(call: &Call) -> Result<AddResult, Error> {
     let conf = Conf::of(call)?;
-    let previous = previous(call)?;
+    let previous = attach::previous(call, "firewall")?;
     let wanted = wanted(call, &conf, previous)?;
     if wanted.addresses.is_empty() {
         return Ok(previous.clone());
@@ -101,27 +101,13 @@ fn apply(nft: &mut Nft, conf: &Conf, choice: &Choice, wanted: &Wanted) -> Result
 fn undone(nft: &mut Nft, conf: &Conf, wanted: &Wanted, cause: Error) -> Error {
     let ours = |comment: &str| Mark::is_on(comment, &wanted.attachment);
     let removed = removal::remove(nft, &Scope { ours: &ours, hints: &[], behind: &[] });
-    match removed.and_then(|addresses| firewalld::remove(&conf.zone, &addresses)) {
-        Ok(_) => cause,
-        Err(failure) => {
-            Error::RollbackIncomplete { cause: Box::new(cause), failures: vec![failure.to_string()] }
-        }
-    }
+    let undone = removed.and_then(|addresses| firewalld::remove(&conf.zone, &addresses));
+    cause.after_undoing(undone.err())
 }
 
 /// iptables has chains of its own for a policy; beside firewalld our table does it: a drop wins wherever it is.
 fn enforcer(backend: Backend) -> Enforcer {
     if backend == Backend::Iptables { Enforcer::Chains } else { Enforcer::Us }
-}
-
-fn previous(call: &Call) -> Result<&AddResult, Error> {
-    call.prev_result.as_ref().ok_or_else(|| Error::Conf {
-        network: call.network.clone(),
-        reason:
-            "prevResult is missing: firewall is a chained plugin, and comes after the plugin that makes the \
-                 interface"
-                .into(),
-    })
 }
 
 fn wanted(call: &Call, conf: &Conf, previous: &AddResult) -> Result<Wanted, Error> {
@@ -187,8 +173,7 @@ fn leave_zone(nft: &mut Nft, zone: &str, addresses: &[IpAddr]) -> Result<(), Err
 
 fn check(call: &Call) -> Result<(), Error> {
     let conf = Conf::of(call)?;
-    let previous =
-        call.prev_result.as_ref().ok_or_else(|| Error::NoPrevResult { network: call.network.clone() })?;
+    let previous = attach::previous(call, "firewall")?;
     let wanted = wanted(call, &conf, previous)?;
     if wanted.addresses.is_empty() {
         return Ok(());

@@ -14,7 +14,7 @@ use crate::ruleset::{self, CNI_FORWARD, Found, Place, Ruleset, STAGE_1, STAGE_2}
 use crate::script;
 
 /// How often the rules are read anew when somebody changed them meanwhile.
-const ATTEMPTS: usize = 100;
+const ATTEMPTS: u32 = 100;
 
 /// What is to be removed.
 pub struct Scope<'a> {
@@ -50,8 +50,7 @@ pub fn remove(nft: &mut Nft, scope: &Scope<'_>) -> Result<Vec<IpAddr>, Error> {
             Err(refusal) => return Err(refusal.into()),
         }
     }
-    let text = "the nftables ruleset changed each time that it had been read; try again";
-    Err(Error::Cni(cni::Error::new(cni::Code::TRY_AGAIN_LATER, text)))
+    Err(Error::Restless { doing: "removing accepted addresses", tries: ATTEMPTS })
 }
 
 /// What is marked, and of the hints what has no owner.

@@ -1,11 +1,11 @@
 //! The portmap plugin's configuration: as written ([`NetConf`]), as meant ([`Conf`]), and what a removal needs of it ([`Scope`]).
 
+use attach::Error;
 use cni::Call;
 use kernel::Family;
 use serde::Deserialize;
 
 use crate::condition::{Condition, REMEDY};
-use crate::error::Error;
 use crate::mapping::{Key, Mapping, PortMapping};
 
 /// The configuration as written. Every key is optional; unknown ones are ignored.
@@ -235,7 +235,11 @@ fn marking(written: &NetConf) -> Result<Marking, String> {
 }
 
 fn conditions(family: Family, field: &'static str, tokens: &[String]) -> Result<Vec<Condition>, Error> {
-    Condition::parse(family, tokens).map_err(|value| Error::Unsupported { field, value, remedy: REMEDY })
+    Condition::parse(family, tokens).map_err(|value| Error::Unsupported {
+        field,
+        value: format!("\"{value}\""),
+        remedy: REMEDY,
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The `portmap` plugin: ports of the host that lead to ports of a sandbox.
 
+mod cause;
 pub mod chains;
 pub mod condition;
 pub mod conf;
-mod error;
 mod flows;
 mod foreign;
 mod iptables;
@@ -17,12 +17,13 @@ mod publish;
 mod table;
 mod withdraw;
 
-use cni::{AddResult, Added, Call, Plugin};
+use cni::{AddResult, Added, Call, Code, Plugin};
 use kernel::linger;
 use kernel::nft::Nft;
 
+use attach::Error;
+pub use cause::Cause;
 use conf::{Backend, Conf, Scope};
-pub use error::Error;
 use localnet::State;
 use plan::Plan;
 use policy::Policy;
@@ -97,13 +98,11 @@ fn make(nft: &mut Nft, conf: &Conf, plan: &Plan) -> Result<(), Error> {
 
 fn undo(nft: &mut Nft, plan: &Plan, cause: Error) -> Error {
     // Refused before anything was made; and what is there under our name may be of an ADD that succeeded.
-    if matches!(cause, Error::PortTaken { .. }) {
+    if cause.code() == Code::PORT_TAKEN {
         return cause;
     }
-    match remove_rules(nft, plan) {
-        Ok(()) => cause,
-        Err(failure) => Error::RollbackIncomplete { cause: Box::new(cause), failure: Box::new(failure) },
-    }
+    let undone = remove_rules(nft, plan);
+    cause.after_undoing(undone.err())
 }
 
 fn remove_rules(nft: &mut Nft, plan: &Plan) -> Result<(), Error> {
@@ -192,5 +191,5 @@ fn status(call: &Call) -> Result<(), Error> {
         }
         Backend::Iptables { .. } => program::probe(kernel::Family::V4),
     };
-    available.map_err(|error| Error::NotAvailable { reason: error.to_string() })
+    available.map_err(|error| Cause::NotAvailable { reason: error.to_string() }.into())
 }

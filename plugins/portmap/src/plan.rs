@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use attach::Error;
 use cni::{AddResult, Attachment, Call, Cidr};
 use ipnetwork::IpNetwork;
 use kernel::Family;
 
+use crate::Cause;
 use crate::conf::Conf;
-use crate::error::Error;
 use crate::mapping::Key;
 use crate::owner::{Owner, host_end};
 
@@ -37,14 +38,13 @@ impl Plan {
     /// The plan of a call.
     ///
     /// # Errors
-    /// [`Error::NoPrevResult`], [`Error::NoAddress`].
+    /// [`Error::NotChained`], [`Cause::NoAddress`].
     pub fn of(conf: &Conf, call: &Call) -> Result<Self, Error> {
         let attachment = call.attachment();
-        let previous = call.prev_result.as_ref();
-        let previous = previous.ok_or_else(|| Error::NoPrevResult { network: call.network.clone() })?;
+        let previous = attach::previous(call, "portmap")?;
         let addresses = addresses(previous, &attachment.ifname);
         if addresses.is_empty() && !conf.mappings.is_empty() {
-            return Err(Error::NoAddress { network: attachment.network, ifname: attachment.ifname });
+            return Err(Cause::NoAddress { network: attachment.network, ifname: attachment.ifname }.into());
         }
         let publications = publications(conf, &addresses);
         let owner = Owner::of(&attachment, host_end(previous), publications.len());

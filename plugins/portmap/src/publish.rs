@@ -1,9 +1,10 @@
 //! ADD and CHECK with nftables: elements for the keys of an attachment, each of which has one owner.
 
+use attach::Error;
 use kernel::Rtnl;
 use kernel::nft::{Data, Element, Nft, Transaction, Value};
 
-use crate::error::Error;
+use crate::Cause;
 use crate::localnet::{Localnet, State};
 use crate::mapping::Key;
 use crate::owner::Owner;
@@ -28,7 +29,7 @@ pub struct Claim<'a> {
 /// Makes the elements. One message for each map where the table is there and nobody has the keys.
 ///
 /// # Errors
-/// [`Error::PortTaken`] when an attachment that is alive has one of the keys; then nothing is changed.
+/// [`Cause::PortTaken`] when an attachment that is alive has one of the keys; then nothing is changed.
 pub fn publish(nft: &mut Nft, claim: &Claim<'_>) -> Result<(), Error> {
     for _ in 0..TRIES {
         if claim.localnet.is_none_or(|localnet| localnet.state == State::Open) {
@@ -98,7 +99,7 @@ impl Claim<'_> {
         }
         let target = target.map_or_else(|| "an unknown target".to_owned(), |target| target.to_string());
         let owner = format!("{} (leads to {target})", owner.describe());
-        Err(Error::PortTaken { port: key.to_string(), owner })
+        Err(Cause::PortTaken { port: key.to_string(), owner }.into())
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
+use attach::Error;
 use cni::Call;
 use serde::Deserialize;
-
-use crate::Error;
 
 /// The configuration as written. Each key may be missing; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -5,12 +5,12 @@ pub mod conf;
 pub mod lock;
 pub mod plan;
 
-mod error;
+mod cause;
 mod sandbox;
 
-pub use error::Error;
+pub use cause::Cause;
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use cni::{AddResult, Added, Call, Plugin};
 
 use conf::Conf;
@@ -54,7 +54,7 @@ impl Plugin for Sbr {
 
 fn add(call: &Call) -> Result<AddResult, Error> {
     let conf = Conf::of(call)?;
-    let previous = previous(call)?;
+    let previous = attach::previous(call, "sbr")?;
     let inside = Sandbox::open(call)?;
     let _lock = Lock::take(inside.path())?;
     let (mut rtnl, observed) = sandbox::observe(call, &inside)?;
@@ -75,15 +75,10 @@ fn del(call: &Call) -> Result<(), Error> {
 /// The plan of an ADD that finds its own rules asks for the same tables again, and for nothing that is not there.
 fn check(call: &Call) -> Result<(), Error> {
     let conf = Conf::of(call)?;
-    let previous = previous(call)?;
+    let previous = attach::previous(call, "sbr")?;
     let inside = Sandbox::open(call)?;
     let (_, observed) = sandbox::observe(call, &inside)?;
     let addresses = plan::addresses(previous, &call.ifname);
     let observed = observed.adopting(&call.ifname, &addresses);
     sandbox::hold(&plan::plan(&conf, (&call.ifname, &addresses), &observed), &observed)
-}
-
-fn previous(call: &Call) -> Result<&AddResult, Error> {
-    let network = &call.network;
-    call.prev_result.as_ref().ok_or_else(|| Error::NoPrevResult { network: network.clone() })
 }

@@ -5,7 +5,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::Error;
+use attach::Error;
+
+use crate::Cause;
 
 /// How long another one may take. It needs milliseconds.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -20,7 +22,7 @@ impl Lock {
     /// Locks the namespace itself, as the reference does, so that both keep each other out. The file is opened for reading:
     /// none is made where there is no namespace.
     pub fn take(sandbox: &str) -> Result<Self, Error> {
-        let failed = |source| Error::Lock { sandbox: sandbox.to_owned(), source };
+        let failed = |source| Cause::Lock { sandbox: sandbox.to_owned(), source };
         let file = File::open(sandbox).map_err(failed)?;
         if file.try_lock().is_ok() {
             return Ok(Self { _file: file });
@@ -30,7 +32,7 @@ impl Lock {
         thread::spawn(move || done.send(file.lock().map(|()| file)).ok());
         match outcome.recv_timeout(DEADLINE) {
             Ok(locked) => Ok(Self { _file: locked.map_err(failed)? }),
-            Err(_) => Err(Error::Locked { sandbox: sandbox.to_owned(), seconds: DEADLINE.as_secs() }),
+            Err(_) => Err(Cause::Locked { sandbox: sandbox.to_owned(), seconds: DEADLINE.as_secs() }.into()),
         }
     }
 }

@@ -1,22 +1,17 @@
 //! The rules and routes of one sandbox: observed, changed, asked about, taken away.
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use cni::{Call, Ip};
 use ipnetwork::IpNetwork;
 use kernel::{Family, Route, RouteFilter, Rtnl, Rule};
 
-use crate::Error;
 use crate::plan::{Observed, PROTOCOL, Plan, priority};
 
 /// Everything that the plan needs to know. The interface must be there.
 pub fn observe(call: &Call, sandbox: &Sandbox) -> Result<(Rtnl, Observed), Error> {
     let mut rtnl = sandbox.netns().visit(Rtnl::open)??;
     let Some(link) = rtnl.link(&call.ifname)? else {
-        return Err(Error::Attach(attach::Error::Gone {
-            container: call.container_id.clone(),
-            ifname: call.ifname.clone(),
-            sandbox: sandbox.path().to_owned(),
-        }));
+        return Err(Error::gone(call, sandbox));
     };
     let routes = rtnl.routes(RouteFilter::default())?;
     let observed = Observed { rules: rules(&mut rtnl)?, routes, index: link.index };
@@ -58,10 +53,7 @@ pub fn apply(rtnl: &mut Rtnl, plan: &Plan, observed: &Observed) -> Result<(), Er
         let fine = |error: &kernel::Error| error.is_absent() || error.is_present();
         failures.extend(undone.err().filter(|error| !fine(error)).map(|error| error.to_string()));
     }
-    if failures.is_empty() {
-        return Err(cause.into());
-    }
-    Err(Error::RollbackIncomplete { cause: Box::new(cause.into()), failures })
+    Err(Error::from(cause).after_undoing(failures))
 }
 
 /// Tables are filled before rules lead to them, and the main table is emptied last: there is a way at every moment.
@@ -115,7 +107,7 @@ pub fn hold(plan: &Plan, observed: &Observed) -> Result<(), Error> {
 }
 
 fn mismatch(what: String, expected: String, found: &str) -> Error {
-    Error::Attach(attach::Error::Mismatch { what, expected, found: found.to_owned() })
+    Error::Mismatch { what, expected, found: found.to_owned() }
 }
 
 /// Takes away the attachment's rules, and the routes of the tables that they alone led to. Absent is success; each
@@ -139,7 +131,7 @@ pub fn remove(sandbox: &Sandbox, ifname: &str, told: &[Ip]) -> Result<(), Error>
     {
         failures.extend(flush(&mut rtnl, rule.table, index).err());
     }
-    Ok(attach::Error::join(failures.into_iter().map(attach::Error::from).collect())?)
+    Error::join(failures.into_iter().map(Error::from).collect())
 }
 
 /// Ours by its mark; or one by address alone, which the reference may have made.

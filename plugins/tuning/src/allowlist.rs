@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::ErrorKind;
 
+use attach::Error;
 use regex_lite::Regex;
 
-use crate::Error;
+use crate::Cause;
 use crate::keys::Parameter;
 
 /// Where it is. Nothing there means that all are allowed, an empty file that none is.
@@ -19,7 +20,7 @@ pub fn permit(parameters: &[Parameter]) -> Result<(), Error> {
     match fs::read_to_string(FILE) {
         Ok(text) => permitted_by(&text, parameters),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(Error::File { doing: "reading", path: FILE.into(), source }),
+        Err(source) => Err(Cause::File { doing: "reading", path: FILE.into(), source }.into()),
     }
 }
 
@@ -28,11 +29,11 @@ fn permitted_by(text: &str, parameters: &[Parameter]) -> Result<(), Error> {
     let mut patterns = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let pattern = Regex::new(&format!("^(?:{line})$"));
-        patterns.push(pattern.map_err(|_| Error::Pattern { line: line.to_owned() })?);
+        patterns.push(pattern.map_err(|_| Cause::Pattern { line: line.to_owned() })?);
     }
     let is_allowed = |key: &str| patterns.iter().any(|pattern| pattern.is_match(key));
     match parameters.iter().find(|parameter| !is_allowed(&parameter.key)) {
-        Some(parameter) => Err(Error::NotAllowed { key: parameter.key.clone() }),
+        Some(parameter) => Err(Cause::NotAllowed { key: parameter.key.clone() }.into()),
         None => Ok(()),
     }
 }

@@ -3,17 +3,23 @@
 //! The file is the reference's: `<dataDir>/<containerID>_<ifname>.json`, with the values of what was changed. It has two
 //! further keys, which the reference passes over: the parameters, and the network (GC must know whose it is).
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use attach::Error;
+use attach::identity::Mark;
 use cni::Attachment;
 use kernel::Link;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::Cause;
 use crate::conf::Wanted;
+
+/// How the name of a file ends that is being written.
+const UNFINISHED: &str = "new";
 
 /// Earlier values; what was not changed is not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,48 +106,64 @@ impl Backup {
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
+    /// What is written, before it takes the file's place. GC knows by the name alone whose it is: a kill may leave it empty.
+    temporary: PathBuf,
 }
 
 impl Store {
     /// Nothing is touched before the first save.
     #[must_use]
     pub fn of(directory: &Path, attachment: &Attachment) -> Self {
-        Self { path: directory.join(file_name(attachment)) }
+        let temporary = format!("{}.{UNFINISHED}", Mark::key(attachment));
+        Self { path: directory.join(file_name(attachment)), temporary: directory.join(temporary) }
     }
 
     /// What was kept. A file that cannot be understood holds nothing: the reference writes in place, and a kill cuts it.
     pub fn load(&self) -> Result<Option<Backup>, Error> {
-        match fs::read(&self.path) {
-            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.error("reading", source)),
-        }
+        read(&self.path)
     }
 
     /// Writes the whole file or none.
     pub fn save(&self, backup: &Backup) -> Result<(), Error> {
-        let temporary = self.path.with_extension("json.new");
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         let written = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).and_then(|()| {
             let text = text(backup)?;
             let mut options = File::options();
-            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?.write_all(&text)?;
-            fs::rename(&temporary, &self.path)
+            options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&self.temporary)?
+                .write_all(&text)?;
+            fs::rename(&self.temporary, &self.path)
         });
-        written.map_err(|source| self.error("writing", source))
+        written.map_err(|source| failed("writing", &self.path, source))
     }
 
-    /// Removes the file. That there is none is fine.
+    /// Removes the file, and what a kill has left of it. That there is none is fine.
     pub fn remove(&self) -> Result<(), Error> {
-        match fs::remove_file(&self.path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.error("removing", e)),
-            _ => Ok(()),
-        }
+        remove(&self.temporary).and_then(|()| remove(&self.path))
     }
+}
 
-    fn error(&self, doing: &'static str, source: std::io::Error) -> Error {
-        Error::File { doing, path: self.path.clone(), source }
+fn read(path: &Path) -> Result<Option<Backup>, Error> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("reading", path, source)),
     }
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("removing", path, e)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Cause::File { doing, path: path.to_owned(), source }.into()
 }
 
 /// The text as the reference has it: one space a level, no line end.
@@ -157,25 +179,26 @@ fn file_name(attachment: &Attachment) -> String {
 }
 
 /// Removes the backups of a network's attachments that are not in `valid`. Those of the reference, which do not say their
-/// network, stay.
+/// network, stay. Each failure is kept, none stops the rest.
 pub fn collect(directory: &Path, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(Error::File { doing: "listing", path: directory.to_owned(), source }),
+        Err(source) => return Err(failed("listing", directory, source)),
     };
     let kept: Vec<String> = valid.iter().map(file_name).collect();
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let store = Store { path: entry.path() };
-        if store.path.extension().is_some_and(|extension| extension == "json")
-            && !kept.contains(&name)
-            && store.load()?.is_some_and(|backup| backup.network == network)
-        {
-            store.remove()?;
-        }
-    }
-    Ok(())
+    let removed = entries.flatten().map(|entry| {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let is_stale = match path.extension().and_then(OsStr::to_str) {
+            Some(UNFINISHED) => Mark::is_stale(&name, network, valid),
+            Some("json") if !kept.contains(&name) => {
+                read(&path)?.is_some_and(|backup| backup.network == network)
+            }
+            _ => false,
+        };
+        if is_stale { remove(&path) } else { Ok(()) }
+    });
+    Error::join(removed.filter_map(Result::err).collect())
 }
 
 #[cfg(test)]
@@ -235,5 +258,22 @@ mod tests {
         let left = |container: &str| Store::of(dir.path(), &attachment(container)).path.exists();
         assert_eq!(["kept", "stale", "foreign", "theirs"].map(left), [true, false, true, true]);
         collect(&dir.path().join("none"), "n", &[]).unwrap();
+    }
+
+    #[test]
+    fn what_a_kill_left_of_a_file_goes_with_del_and_with_gc() {
+        let dir = tempfile::tempdir().unwrap();
+        let foreign = Attachment { network: "other".into(), ..attachment("c") };
+        let [own, other] = [attachment("c"), foreign].map(|owner| Store::of(dir.path(), &owner));
+        let begun = |store: &Store| fs::write(&store.temporary, "").unwrap();
+        begun(&own);
+        begun(&other);
+        own.remove().unwrap();
+        assert!(!own.temporary.exists() && other.temporary.exists());
+        begun(&own);
+        collect(dir.path(), "n", &[attachment("c")]).unwrap();
+        assert!(own.temporary.exists(), "of a valid attachment");
+        collect(dir.path(), "n", &[]).unwrap();
+        assert!(!own.temporary.exists() && other.temporary.exists());
     }
 }

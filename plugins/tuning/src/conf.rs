@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use attach::Error;
 use cni::Call;
 use kernel::Mac;
 use serde::Deserialize;
 
-use crate::Error;
 use crate::keys::{self, Entries, Parameter};
 
 /// Where backups are kept unless `dataDir` says otherwise.

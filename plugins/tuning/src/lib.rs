@@ -6,12 +6,12 @@ pub mod backup;
 pub mod conf;
 pub mod keys;
 
-mod error;
+mod cause;
 mod sandbox;
 
-pub use error::Error;
+pub use cause::Cause;
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use cni::{AddResult, Added, Call, Plugin};
 use kernel::{Link, Rtnl};
 
@@ -59,7 +59,7 @@ impl Plugin for Tuning {
 fn add(call: &Call) -> Result<AddResult, Error> {
     let conf = Conf::of(call)?;
     allowlist::permit(&conf.parameters)?;
-    let mut result = previous(call)?.clone();
+    let mut result = attach::previous(call, "tuning")?.clone();
     if conf.parameters.is_empty() && conf.link == Wanted::default() {
         return Ok(result);
     }
@@ -99,10 +99,7 @@ fn rolled_back(
         Some(earlier) => store.save(earlier),
         None => store.remove(),
     });
-    match restored {
-        Ok(()) => cause,
-        Err(failure) => Error::RollbackIncomplete { cause: Box::new(cause), failure: Box::new(failure) },
-    }
+    cause.after_undoing(restored.err())
 }
 
 /// The interface, which must be there if anything is asked of it.
@@ -113,11 +110,7 @@ fn interface(call: &Call, sandbox: &Sandbox, conf: &Conf) -> Result<(Rtnl, Optio
     }
     match rtnl.link(&call.ifname)? {
         Some(link) => Ok((rtnl, Some(link))),
-        None => Err(Error::Attach(attach::Error::Gone {
-            container: call.container_id.clone(),
-            ifname: call.ifname.clone(),
-            sandbox: sandbox.path().to_owned(),
-        })),
+        None => Err(Error::gone(call, sandbox)),
     }
 }
 
@@ -145,16 +138,11 @@ fn del(call: &Call) -> Result<(), Error> {
 fn check(call: &Call) -> Result<(), Error> {
     let conf = Conf::of(call)?;
     allowlist::permit(&conf.parameters)?;
-    previous(call)?;
+    attach::previous(call, "tuning")?;
     let sandbox = Sandbox::open(call)?;
     sandbox::parameters_hold(&sandbox, &conf.parameters)?;
     match interface(call, &sandbox, &conf)? {
         (_, Some(link)) => sandbox::link_holds(&link, &conf.link),
         (_, None) => Ok(()),
     }
-}
-
-fn previous(call: &Call) -> Result<&AddResult, Error> {
-    let network = &call.network;
-    call.prev_result.as_ref().ok_or_else(|| Error::NoPrevResult { network: network.clone() })
 }

@@ -1,9 +1,8 @@
 //! The interface and the parameters of one sandbox: changed, asked about, put back.
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use kernel::{Link, Multicast, Promiscuity, Rtnl, sysctl};
 
-use crate::Error;
 use crate::backup::Backup;
 use crate::conf::Wanted;
 use crate::keys::{self, Parameter};
@@ -60,7 +59,7 @@ pub fn restore(sandbox: &Sandbox, ifname: &str, backup: &Backup) -> Result<(), E
             failures.extend(set(&mut rtnl, link.index, &single).err().filter(|error| !error.is_absent()));
         }
     }
-    Ok(attach::Error::join(failures.into_iter().map(attach::Error::from).collect())?)
+    Error::join(failures.into_iter().map(Error::from).collect())
 }
 
 /// One setting each, so that none keeps the others from being made.
@@ -103,9 +102,5 @@ pub fn link_holds(link: &Link, wanted: &Wanted) -> Result<(), Error> {
 }
 
 fn mismatch(what: &str, expected: &str, found: &str) -> Error {
-    Error::Attach(attach::Error::Mismatch {
-        what: what.to_owned(),
-        expected: expected.to_owned(),
-        found: found.to_owned(),
-    })
+    Error::Mismatch { what: what.to_owned(), expected: expected.to_owned(), found: found.to_owned() }
 }

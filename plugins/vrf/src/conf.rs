@@ -1,9 +1,8 @@
 //! The vrf plugin's configuration: as written ([`NetConf`]) and as meant ([`Conf`]).
 
+use attach::Error;
 use cni::Call;
 use serde::Deserialize;
-
-use crate::Error;
 
 /// Longest name of an interface.
 const NAME: usize = 15;

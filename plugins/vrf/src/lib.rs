@@ -4,12 +4,12 @@
 pub mod conf;
 pub mod plan;
 
-mod error;
+mod cause;
 mod sandbox;
 
-pub use error::Error;
+pub use cause::Cause;
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use cni::{AddResult, Added, Call, Plugin, Version};
 
 use conf::Conf;
@@ -39,17 +39,16 @@ impl Plugin for Vrf {
     }
 
     fn del(&self, call: &Call) -> Result<(), cni::Error> {
-        let conf = Conf::of(call)?;
-        // A sandbox that is gone took its VRF with it.
-        match Sandbox::open_if_there(call) {
-            Some(sandbox) => Ok(sandbox::separate(call, &conf, &sandbox)?),
-            None => Ok(()),
+        // A sandbox that is gone took its VRF with it; and what ADD refuses it never made.
+        match (Sandbox::open_if_there(call), Conf::of(call)) {
+            (Some(sandbox), Ok(conf)) => Ok(sandbox::separate(call, &conf, &sandbox)?),
+            (None, _) | (_, Err(_)) => Ok(()),
         }
     }
 
     fn check(&self, call: &Call) -> Result<(), cni::Error> {
         let conf = Conf::of(call)?;
-        previous(call)?;
+        attach::previous(call, "vrf")?;
         let sandbox = Sandbox::open(call)?;
         Ok(sandbox::is_joined(call, &conf, &sandbox)?)
     }
@@ -67,13 +66,8 @@ impl Plugin for Vrf {
 
 fn add(call: &Call) -> Result<AddResult, Error> {
     let conf = Conf::of(call)?;
-    let previous = previous(call)?;
+    let previous = attach::previous(call, "vrf")?;
     let sandbox = Sandbox::open(call)?;
     sandbox::join(call, &conf, &sandbox)?;
     Ok(previous.clone())
-}
-
-fn previous(call: &Call) -> Result<&AddResult, Error> {
-    let network = &call.network;
-    call.prev_result.as_ref().ok_or_else(|| Error::NoPrevResult { network: network.clone() })
 }

@@ -1,11 +1,11 @@
 //! The VRF and the interface of one sandbox: joined, asked about, separated.
 
-use attach::Sandbox;
+use attach::{Error, Sandbox};
 use cni::Call;
 use ipnetwork::IpNetwork;
 use kernel::{Creation, Dad, Family, Link, Route, RouteFilter, Rtnl, Vrf};
 
-use crate::Error;
+use crate::Cause;
 use crate::conf::Conf;
 use crate::plan;
 
@@ -18,8 +18,8 @@ pub fn join(call: &Call, conf: &Conf, sandbox: &Sandbox) -> Result<(), Error> {
     let link = interface(&mut rtnl, call, sandbox)?;
     if let Some(controller) = link.controller {
         let is_in = find_vrf(&mut rtnl, conf)?.is_some_and(|(vrf, _)| vrf.index == controller);
-        let elsewhere = || Error::Controlled { ifname: call.ifname.clone(), controller };
-        return if is_in { Ok(()) } else { Err(elsewhere()) };
+        let elsewhere = || Cause::Controlled { ifname: call.ifname.clone(), controller };
+        return if is_in { Ok(()) } else { Err(elsewhere().into()) };
     }
     let (vrf, creation, table) = ensure_vrf(&mut rtnl, conf)?;
     let before = Before::of(&mut rtnl, &link)?;
@@ -28,12 +28,7 @@ pub fn join(call: &Call, conf: &Conf, sandbox: &Sandbox) -> Result<(), Error> {
         Creation::Made => Ok(rtnl.delete_link(vrf.index)?),
         Creation::Existed => Ok(()),
     });
-    match undone {
-        Ok(()) => Err(cause.into()),
-        Err(failure) => {
-            Err(Error::RollbackIncomplete { cause: Box::new(cause.into()), failure: Box::new(failure) })
-        }
-    }
+    Err(Error::from(cause).after_undoing(undone.err()))
 }
 
 /// What an interface has that a change of its controller may take.
@@ -51,12 +46,7 @@ impl Before {
 }
 
 fn interface(rtnl: &mut Rtnl, call: &Call, sandbox: &Sandbox) -> Result<Link, Error> {
-    let gone = || attach::Error::Gone {
-        container: call.container_id.clone(),
-        ifname: call.ifname.clone(),
-        sandbox: sandbox.path().to_owned(),
-    };
-    Ok(rtnl.link(&call.ifname)?.ok_or_else(gone)?)
+    rtnl.link(&call.ifname)?.ok_or_else(|| Error::gone(call, sandbox))
 }
 
 /// The VRF with its table; made if it is not there, and switched on if it is off.
@@ -69,8 +59,7 @@ fn ensure_vrf(rtnl: &mut Rtnl, conf: &Conf) -> Result<(Link, Creation, u32), Err
         };
         creation = rtnl.create_vrf(&Vrf { name: &conf.name, table })?;
     }
-    let (vrf, table) =
-        find_vrf(rtnl, conf)?.ok_or_else(|| attach::Error::LinkGone { name: conf.name.clone() })?;
+    let (vrf, table) = find_vrf(rtnl, conf)?.ok_or_else(|| Error::LinkGone { name: conf.name.clone() })?;
     if !vrf.up {
         rtnl.set_link_up(vrf.index)?;
     }
@@ -92,10 +81,12 @@ fn find_vrf(rtnl: &mut Rtnl, conf: &Conf) -> Result<Option<(Link, u32)>, Error> 
     let Some(link) = rtnl.link(&conf.name)? else { return Ok(None) };
     let Some(found) = link.vrf_table else {
         let kind = link.kind.unwrap_or_else(|| "physical device".to_owned());
-        return Err(Error::NotVrf { name: conf.name.clone(), kind });
+        return Err(Cause::NotVrf { name: conf.name.clone(), kind }.into());
     };
     match conf.table {
-        Some(wanted) if wanted != found => Err(Error::OtherTable { name: conf.name.clone(), wanted, found }),
+        Some(wanted) if wanted != found => {
+            Err(Cause::OtherTable { name: conf.name.clone(), wanted, found }.into())
+        }
         _ => Ok(Some((link, found))),
     }
 }
@@ -135,9 +126,7 @@ pub fn is_joined(call: &Call, conf: &Conf, sandbox: &Sandbox) -> Result<(), Erro
     let mut rtnl = sandbox.netns().visit(Rtnl::open)??;
     let link = interface(&mut rtnl, call, sandbox)?;
     let vrf = find_vrf(&mut rtnl, conf)?;
-    let mismatch = |what: String, expected: String, found: String| {
-        Error::Attach(attach::Error::Mismatch { what, expected, found })
-    };
+    let mismatch = |what: String, expected: String, found: String| Error::Mismatch { what, expected, found };
     let Some((vrf, _)) = vrf else {
         return Err(mismatch(format!("vrf {}", conf.name), "to exist".to_owned(), "nothing".to_owned()));
     };
