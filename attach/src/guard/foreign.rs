@@ -4,7 +4,7 @@ use cni::Attachment;
 use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
 
 use crate::error::Error;
-use crate::ruleset::commit;
+use crate::ruleset::{Rules, commit};
 
 /// The reference's table, which stays.
 const NAT: Table<'static> = Table::new(Family::Bridge, "nat");
@@ -28,7 +28,11 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Erro
 }
 
 /// Removes the reference's rules and chains of the attachment; says whether there were any.
-pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Error> {
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<bool, Error> {
+    if !rules.has(NAT) {
+        return Ok(false);
+    }
+    let nft = &mut rules.nft;
     let names = chains(attachment);
     let mut there = Vec::new();
     for name in &names {
