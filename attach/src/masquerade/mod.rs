@@ -30,9 +30,10 @@ pub enum Extent {
 
 /// Masquerades what comes from `addresses` (with the network's prefix length) and leaves their networks.
 pub fn add(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
+    let mut nft = Nft::open()?;
     match backend {
-        Backend::Nftables => native::add(&mut Nft::open()?, attachment, addresses),
-        Backend::Iptables => iptables::add(attachment, addresses),
+        Backend::Nftables => native::add(&mut nft, attachment, addresses),
+        Backend::Iptables => iptables::add(&mut nft, attachment, addresses),
     }
 }
 

@@ -72,13 +72,16 @@ fn rules_hold(nft: &mut Nft, plan: &Plan, family: Family, wanted: usize) -> Resu
 /// tells the networks of one container apart.
 pub fn remove(nft: &mut Nft, attachment: &Attachment, addresses: &[IpNetwork]) -> Result<bool, Error> {
     let mut removal = Transaction::new();
+    // Asked once, that spares the questions about what is in those that are not there.
+    let tables = nft.all_tables()?;
+    let there = |table: Table<'_>| tables.iter().any(|known| known.is(table));
     for family in FAMILIES {
-        for (parent, prefix) in CHAINS {
-            let (table, name) = (Table::new(family, NAT), named(prefix, attachment));
-            remove_chain(nft, &mut removal, table.chain(parent), &name)?;
+        let (nat, hostport) = (Table::new(family, NAT), Table::new(family, HOSTPORT));
+        for (parent, prefix) in CHAINS.into_iter().filter(|_| there(nat)) {
+            remove_chain(nft, &mut removal, nat.chain(parent), &named(prefix, attachment))?;
         }
-        for name in HOSTPORT_CHAINS {
-            let chain = Table::new(family, HOSTPORT).chain(name);
+        for name in HOSTPORT_CHAINS.into_iter().filter(|_| there(hostport)) {
+            let chain = hostport.chain(name);
             for rule in nft.rules(chain)? {
                 let mentioned = addresses.is_empty() || addresses.iter().any(|a| mentions(&rule, *a));
                 if is_of(&rule, &attachment.container_id) && mentioned {
