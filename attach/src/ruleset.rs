@@ -35,13 +35,9 @@ impl Rules {
     }
 }
 
-/// Commits what there is to commit, and says whether there was anything.
-pub(crate) fn commit(nft: &mut Nft, transaction: Transaction) -> Result<bool, Error> {
-    if transaction.is_empty() {
-        return Ok(false);
-    }
-    transaction.commit(nft)?;
-    Ok(true)
+/// Commits what there is to commit.
+pub(crate) fn commit(nft: &mut Nft, transaction: Transaction) -> Result<(), Error> {
+    if transaction.is_empty() { Ok(()) } else { Ok(transaction.commit(nft)?) }
 }
 
 /// Removes elements that were seen just now, and so need no look whether they are there; unless somebody took one

@@ -22,23 +22,20 @@ pub fn remove(call: &Call, ipam: Option<&str>, extent: Extent) -> Result<(), Err
         failures.push(failure);
         None
     });
-    let mut deleted = false;
     for removed in [
         masquerade::remove(&mut rules, &attachment, (call.prev_result.as_ref(), extent)),
         guard::remove(&mut rules, &attachment),
     ] {
-        match removed {
-            Ok(any) => deleted |= any,
-            Err(failure) => failures.push(failure),
-        }
+        failures.extend(removed.err());
     }
     let fate = delete_pair(call, &attachment).unwrap_or_else(|failure| {
         failures.push(failure);
         Fate::Absent
     });
-    // A socket that deleted rules must outlive them: see `linger`. Where a pair was deleted, that child has a copy.
+    // Closing a socket takes the kernel a grace period where rules were deleted just now, by this DEL or by another: see
+    // `linger`. Where a pair was deleted, that child has a copy.
     match (fate, rules) {
-        (Fate::Absent, Some(rules)) if deleted => linger::outlive(rules),
+        (Fate::Absent, Some(rules)) => linger::outlive(rules),
         (_, rules) => drop(rules),
     }
     failures.extend(ipam.and_then(|ipam| release(call, ipam).err()));

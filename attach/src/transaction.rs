@@ -111,9 +111,9 @@ impl Undo<'_> {
             }
             Self::Unmasquerade(attachment) => {
                 let mut rules = Rules::open_if_there()?;
-                masquerade::remove(&mut rules, &attachment, (None, Extent::Everyones)).map(|_| ())
+                masquerade::remove(&mut rules, &attachment, (None, Extent::Everyones))
             }
-            Self::Unguard(attachment) => guard::remove(&mut Rules::open_if_there()?, &attachment).map(|_| ()),
+            Self::Unguard(attachment) => guard::remove(&mut Rules::open_if_there()?, &attachment),
             Self::Release(release) => Ok(release()?),
         }
     }

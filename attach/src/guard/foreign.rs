@@ -27,10 +27,10 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Erro
         && jumps(nft.rules(NAT.chain(&first))?, &second))
 }
 
-/// Removes the reference's rules and chains of the attachment; says whether there were any.
-pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<bool, Error> {
+/// Removes the reference's rules and chains of the attachment.
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), Error> {
     if !rules.has(NAT) {
-        return Ok(false);
+        return Ok(());
     }
     let nft = &mut rules.nft;
     let names = chains(attachment);
@@ -41,7 +41,7 @@ pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<bool,
         }
     }
     if there.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     let mut removal = Transaction::new();
     // Appended without a test for one that is there: each ADD that was repeated left one more.

@@ -57,13 +57,11 @@ pub(crate) fn holds(world: &mut World, guard: &Guard) -> Result<(), Error> {
     native::holds(&mut nft, &guard.attachment, &allowed)
 }
 
-/// Removes the attachment's check, whoever made it: us, or the reference; says whether there was any. No program is
-/// started.
-pub(crate) fn remove(rules: &mut Option<Rules>, attachment: &Attachment) -> Result<bool, Error> {
-    let Some(rules) = rules else { return Ok(false) };
-    let ours = native::remove(rules, attachment)?;
-    let theirs = foreign::remove(rules, attachment)?;
-    Ok(ours || theirs)
+/// Removes the attachment's check, whoever made it: us, or the reference. No program is started.
+pub(crate) fn remove(rules: &mut Option<Rules>, attachment: &Attachment) -> Result<(), Error> {
+    let Some(rules) = rules else { return Ok(()) };
+    native::remove(rules, attachment)?;
+    foreign::remove(rules, attachment)
 }
 
 /// Removes the checks of a network's attachments that are not in `valid`. (The reference's do not say whose network they

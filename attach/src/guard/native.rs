@@ -202,15 +202,15 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -
     Ok(())
 }
 
-/// Removes the port's elements; says whether there were any.
-pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<bool, Error> {
+/// Removes the port's elements.
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), Error> {
     if !rules.has(TABLE) {
-        return Ok(false);
+        return Ok(());
     }
     let nft = &mut rules.nft;
     let port = Value::ifname(&host_veth(attachment));
     if nft.find(PORTS, port)?.is_none() {
-        return Ok(false);
+        return Ok(());
     }
     let mut removal = Transaction::new();
     mark_for_removal(nft, &mut removal, (&SETS, |element| is_ours(element, attachment)))?;
@@ -221,5 +221,5 @@ pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<bool,
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
     mark_for_removal(nft, &mut removal, (&SETS, |element| is_stale(element, network, valid)))?;
-    commit(nft, removal).map(|_| ())
+    commit(nft, removal)
 }

@@ -26,8 +26,8 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Erro
     Ok(!marked(nft, |comment| Mark::is_on(comment, attachment))?.is_empty())
 }
 
-/// Removes the attachment's rules of either backend; says whether there were any.
-pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<bool, Error> {
+/// Removes the attachment's rules of either backend.
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), Error> {
     let mut removal = Transaction::new();
     if rules.has(CHECKS.table) {
         for handle in marked(&mut rules.nft, |comment| Mark::is_on(comment, attachment))? {
@@ -54,7 +54,7 @@ pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Res
             remove_chain(nft, &mut removal, table.chain(&chain))?;
         }
     }
-    commit(nft, removal).map(|_| ())
+    commit(nft, removal)
 }
 
 /// The `iptables` chains that a jump with a comment of this network leads to, but of no valid attachment.

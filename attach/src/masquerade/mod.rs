@@ -52,33 +52,25 @@ pub fn holds(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> R
     }
 }
 
-/// Removes the attachment's rules; says whether there were any. No program is started unless the kernel holds legacy
-/// iptables tables. Every failure is kept, none stops the rest.
+/// Removes the attachment's rules. No program is started unless the kernel holds legacy iptables tables. Every failure is
+/// kept, none stops the rest.
 pub(crate) fn remove(
     rules: &mut Option<Rules>,
     attachment: &Attachment,
     (previous, extent): (Option<&AddResult>, Extent),
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let hints: Vec<Cidr> = previous.iter().flat_map(|result| &result.ips).map(|ip| ip.address).collect();
     let mut failures = Vec::new();
-    let mut deleted = false;
     if let Some(rules) = rules {
-        let ours = native::remove(rules, attachment, &hints);
-        let theirs = match extent {
-            Extent::Ours => Ok(false),
-            Extent::Everyones => foreign::remove(rules, attachment),
-        };
-        for outcome in [ours, theirs] {
-            match outcome {
-                Ok(any) => deleted |= any,
-                Err(failure) => failures.push(failure),
-            }
+        failures.extend(native::remove(rules, attachment, &hints).err());
+        if extent == Extent::Everyones {
+            failures.extend(foreign::remove(rules, attachment).err());
         }
     }
     if extent == Extent::Everyones {
         failures.extend(iptables::remove_legacy(attachment).err());
     }
-    Error::join(failures).map(|()| deleted)
+    Error::join(failures)
 }
 
 /// Removes the rules of a network's attachments that are not in `valid`, whoever made them.

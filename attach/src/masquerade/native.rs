@@ -147,11 +147,11 @@ fn owns(nft: &mut Nft, attachment: &Attachment, address: Cidr) -> Result<bool, E
     Ok(found.is_some_and(|element| is_ours(&element, attachment)))
 }
 
-/// Removes the attachment's elements; says whether there were any. `hints` are addresses that it may have; where
+/// Removes the attachment's elements. `hints` are addresses that it may have; where
 /// none has an element, both maps are read.
-pub(super) fn remove(rules: &mut Rules, attachment: &Attachment, hints: &[Cidr]) -> Result<bool, Error> {
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment, hints: &[Cidr]) -> Result<(), Error> {
     if !rules.has(TABLE) {
-        return Ok(false);
+        return Ok(());
     }
     let nft = &mut rules.nft;
     let mut owned = Vec::new();
@@ -165,15 +165,14 @@ pub(super) fn remove(rules: &mut Rules, attachment: &Attachment, hints: &[Cidr])
         mark_for_removal(nft, &mut removal, (&MAPS, |element| is_ours(element, attachment)))?;
         return commit(nft, removal);
     }
-    remove_seen(nft, &owned)?;
-    Ok(true)
+    remove_seen(nft, &owned)
 }
 
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
     mark_for_removal(nft, &mut removal, (&MAPS, |element| is_stale(element, network, valid)))?;
-    commit(nft, removal).map(|_| ())
+    commit(nft, removal)
 }
 
 fn map_of(address: IpAddr) -> SetName<'static> {

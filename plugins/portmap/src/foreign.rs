@@ -67,10 +67,10 @@ fn rules_hold(nft: &mut Nft, plan: &Plan, family: Family, wanted: usize) -> Resu
     Ok(rules.iter().filter(|rule| is_of(rule, &plan.attachment.container_id)).count() >= wanted)
 }
 
-/// Removes the attachment's rules of either backend; says whether there were any. `addresses` are those of the
+/// Removes the attachment's rules of either backend. `addresses` are those of the
 /// attachment, where they are known: the nftables backend marks rules with the bare container, so that nothing else
 /// tells the networks of one container apart.
-pub fn remove(nft: &mut Nft, attachment: &Attachment, addresses: &[IpNetwork]) -> Result<bool, Error> {
+pub fn remove(nft: &mut Nft, attachment: &Attachment, addresses: &[IpNetwork]) -> Result<(), Error> {
     let mut removal = Transaction::new();
     // Asked once, that spares the questions about what is in those that are not there.
     let tables = nft.all_tables()?;
@@ -111,7 +111,7 @@ pub fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(),
             }
         }
     }
-    commit(nft, removal).map(|_| ())
+    commit(nft, removal)
 }
 
 /// Removes a chain beside its parent, and what leads there.
@@ -146,12 +146,8 @@ fn mentions(rule: &RuleState, address: IpNetwork) -> bool {
     })
 }
 
-fn commit(nft: &mut Nft, transaction: Transaction) -> Result<bool, Error> {
-    if transaction.is_empty() {
-        return Ok(false);
-    }
-    transaction.commit(nft)?;
-    Ok(true)
+fn commit(nft: &mut Nft, transaction: Transaction) -> Result<(), Error> {
+    if transaction.is_empty() { Ok(()) } else { Ok(transaction.commit(nft)?) }
 }
 
 #[cfg(test)]

@@ -124,22 +124,16 @@ fn del(call: &Call) -> Result<(), Error> {
             Vec::new()
         });
     let addresses: Vec<_> = call.prev_result.iter().flat_map(plan::networks).collect();
-    let theirs = foreign::remove(&mut nft, &attachment, &addresses).unwrap_or_else(|failure| {
-        failures.push(failure);
-        false
-    });
+    failures.extend(foreign::remove(&mut nft, &attachment, &addresses).err());
     failures.extend(iptables::remove_legacy(&foreign::container_chain(&attachment)).err());
-    let deleted = theirs || !cut.is_empty();
     if cut.is_empty() {
         // Of rules of the reference, the request alone tells where they led.
         let told = Conf::of(call).and_then(|conf| Plan::of(&conf, call));
         cut = told.map(|plan| plan.publications).unwrap_or_default();
     }
     failures.extend(flows::cut(&cut).err());
-    if deleted {
-        // Closing a socket that deleted rules takes the kernel a grace period.
-        linger::outlive(nft);
-    }
+    // Closing a socket takes the kernel a grace period where rules were deleted just now, by this DEL or by another.
+    linger::outlive(nft);
     Error::join(failures)
 }
 
