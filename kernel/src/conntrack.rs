@@ -8,6 +8,7 @@ use crate::{
     abi::af,
     channel::Channel,
     error::{Absent, During},
+    nft::Nft,
     sysctl,
     wire::{Attribute, Message, Received, attributes},
 };
@@ -88,6 +89,13 @@ impl FlowFilter {
 #[derive(Debug)]
 pub struct Conntrack {
     channel: Channel,
+}
+
+/// A netfilter socket serves both. One that deleted rules is better kept than another opened: each waits when it is closed.
+impl From<Nft> for Conntrack {
+    fn from(nft: Nft) -> Self {
+        Self { channel: nft.channel }
+    }
 }
 
 impl Conntrack {

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// [`linger::outlive`](crate::linger::outlive).
 #[derive(Debug)]
 pub struct Nft {
-    pub(super) channel: Channel,
+    pub(crate) channel: Channel,
     /// Numbers of batch messages; [`Channel`] counts its own requests from 1, these count from the other half, so
     /// that a late answer to one is never taken for an answer to the other.
     sequence: u32,

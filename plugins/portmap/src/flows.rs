@@ -41,7 +41,7 @@ pub fn redirect(publications: &[Publication]) -> Result<(), Error> {
 }
 
 /// After a DEL: forgets what was led to a target that is gone.
-pub fn cut(publications: &[Publication]) -> Result<(), Error> {
+pub fn cut(conntrack: &mut Conntrack, publications: &[Publication]) -> Result<(), Error> {
     let count = if publications.is_empty() { 0 } else { Conntrack::count()? };
     if count == 0 {
         return Ok(());
@@ -53,7 +53,7 @@ pub fn cut(publications: &[Publication]) -> Result<(), Error> {
     {
         led.retain(|led| courses.iter().any(|course| course.answering == led.answering));
     }
-    if led.is_empty() { Ok(()) } else { Ok(Conntrack::open()?.forget(&led)?) }
+    if led.is_empty() { Ok(()) } else { Ok(conntrack.forget(&led)?) }
 }
 
 fn led(publication: &Publication) -> Led {

@@ -18,8 +18,8 @@ mod table;
 mod withdraw;
 
 use cni::{AddResult, Added, Call, Plugin};
-use kernel::linger;
 use kernel::nft::Nft;
+use kernel::{Conntrack, linger};
 
 use conf::{Backend, Conf, Scope};
 pub use error::Error;
@@ -131,9 +131,10 @@ fn del(call: &Call) -> Result<(), Error> {
         let told = Conf::of(call).and_then(|conf| Plan::of(&conf, call));
         cut = told.map(|plan| plan.publications).unwrap_or_default();
     }
-    failures.extend(flows::cut(&cut).err());
+    let mut conntrack = Conntrack::from(nft);
+    failures.extend(flows::cut(&mut conntrack, &cut).err());
     // Closing a socket takes the kernel a grace period where rules were deleted just now, by this DEL or by another.
-    linger::outlive(nft);
+    linger::outlive(conntrack);
     Error::join(failures)
 }
 
@@ -170,11 +171,12 @@ fn gc(call: &Call) -> Result<(), Error> {
     let Some(valid) = &call.valid_attachments else { return Ok(()) };
     let mut nft = Nft::open()?;
     let mut failures = Vec::new();
-    match withdraw::collect(&mut nft, &call.network, valid) {
-        Ok(gone) => failures.extend(flows::cut(&gone).err()),
-        Err(failure) => failures.push(failure),
-    }
+    let gone = withdraw::collect(&mut nft, &call.network, valid).unwrap_or_else(|failure| {
+        failures.push(failure);
+        Vec::new()
+    });
     failures.extend(foreign::collect(&mut nft, &call.network, valid).err());
+    failures.extend(flows::cut(&mut Conntrack::from(nft), &gone).err());
     Error::join(failures)
 }
 

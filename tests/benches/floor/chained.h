@@ -58,7 +58,10 @@ static void leave_to_child(void) {
     if (child) return;
     char none;
     close(0), close(1), close(2), close(ends[1]);
-    _exit(read(ends[0], &none, 1) != 0);
+    if (read(ends[0], &none, 1) != 0) _exit(1);
+    // Closed earlier, the socket would wait with the ruleset locked, and so would the next DEL of the chain.
+    usleep(25000);
+    _exit(0);
 }
 
 static void portmap(const char *config, int add, struct batch *b) {

@@ -11,9 +11,9 @@ use crate::site::Site;
 
 /// Rounds that are run and not counted.
 const WARM: usize = 3;
-/// Between two contenders: what a DEL leaves to the kernel (RCU barriers of links and of nftables, some 20 ms) would be
-/// waited for by the next one.
-const PAUSE: Duration = Duration::from_millis(30);
+/// Between two contenders: what a DEL leaves to the kernel and to its children (RCU barriers of links and of nftables, some
+/// 20 ms) would be waited for by the next one.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What adding and deleting took.
 #[derive(Debug, Clone, Default)]
