@@ -1,6 +1,7 @@
 // The floor of the chained plugins: each reads the result of the plugin before from its stdin, and prints it again.
 #pragma once
 #include "elements.h"
+#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/tc_act/tc_mirred.h>
@@ -64,6 +65,51 @@ static void leave_to_child(void) {
     _exit(0);
 }
 
+// Old connections follow the rules: after an ADD they are looked for, after a DEL those led to the pod are forgotten.
+static void look_at_connections(int add, struct batch *b, const struct element *elements, int count) {
+    char tracked[16];
+    int file = open("/proc/sys/net/netfilter/nf_conntrack_count", O_RDONLY | O_CLOEXEC);
+    if (read(file, tracked, sizeof tracked) <= 0) fail("nf_conntrack_count", errno);
+    close(file);
+    if (tracked[0] == '0') return;
+    if (add) {
+        static char list[65536];
+        file = open("/proc/self/net/nf_conntrack", O_RDONLY | O_CLOEXEC);
+        while (read(file, list, sizeof list) > 0);
+        return;
+    }
+    b->used = 0;
+    for (const struct element *e = elements; e < elements + count; e++) {
+        const unsigned char *key = e->key, *target = e->data;
+        struct nfgenmsg *g = begin(b, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, e == elements + count - 1 ? NLM_F_ACK : 0, sizeof *g);
+        g->nfgen_family = AF_INET;
+        struct rtattr *original = nest(b, CTA_TUPLE_ORIG | NLA_F_NESTED), *inner = nest(b, CTA_TUPLE_PROTO | NLA_F_NESTED);
+        attribute_u8(b, CTA_PROTO_NUM, key[0]);
+        attribute(b, CTA_PROTO_DST_PORT, key + 4, 2);
+        unnest(b, inner);
+        unnest(b, original);
+        struct rtattr *reply = nest(b, CTA_TUPLE_REPLY | NLA_F_NESTED);
+        inner = nest(b, CTA_TUPLE_IP | NLA_F_NESTED);
+        attribute(b, CTA_IP_V4_SRC, target, 4);
+        unnest(b, inner);
+        inner = nest(b, CTA_TUPLE_PROTO | NLA_F_NESTED);
+        attribute_u8(b, CTA_PROTO_NUM, key[0]);
+        attribute(b, CTA_PROTO_SRC_PORT, target + 4, 2);
+        unnest(b, inner);
+        unnest(b, reply);
+        // CTA_FILTER: protocol and port of the original tuple; address, protocol and port of the reply.
+        struct rtattr *filter = nest(b, 25 | NLA_F_NESTED);
+        attribute_u32(b, 1, 1 << 3 | 1 << 5);
+        attribute_u32(b, 2, 1 << 0 | 1 << 3 | 1 << 4);
+        unnest(b, filter);
+        end(b);
+    }
+    int s = netlink(NETLINK_NETFILTER);
+    submit(s, b);
+    int error = acknowledged(s, b->sequence);
+    if (error) fail("connections", -error);
+}
+
 static void portmap(const char *config, int add, struct batch *b) {
     unsigned char keys[MOST_PORTS][8] = {{0}}, targets[MOST_PORTS][8] = {{0}};
     struct element elements[MOST_PORTS];
@@ -93,14 +139,9 @@ static void portmap(const char *config, int add, struct batch *b) {
         change_elements(b, NFT_MSG_NEWSETELEM, "pfports", elements, count);
     } else if (count) {
         change_elements(b, NFT_MSG_DELSETELEM, "pfports", elements, count);
-        leave_to_child();
     }
-    if (count) {
-        // Nothing is tracked on the bench's node; both sides that forget connections look here first.
-        char tracked[16];
-        int file = open("/proc/sys/net/netfilter/nf_conntrack_count", O_RDONLY | O_CLOEXEC);
-        if (read(file, tracked, sizeof tracked) <= 0) fail("nf_conntrack_count", errno);
-    }
+    if (count) look_at_connections(add, b, elements, count);
+    if (count && !add) leave_to_child();
     if (add) pass_on(config);
 }
 
