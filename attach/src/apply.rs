@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernel::{Address, BridgePort, Cause, Group, Link, Monitor, Operstate, PortState, Route, Start, sysctl};
+use kernel::{Address, Cause, Group, Link, Monitor, Operstate, PortState, Route, Start, sysctl};
 
 use crate::error::{Error, On};
 use crate::guard;

@@ -1,7 +1,7 @@
 //! What masquerade and spoof check share of nftables: the socket where there is one, marked elements, and commits.
 
 use cni::Attachment;
-use kernel::nft::{Element, Nft, SetName, Transaction};
+use kernel::nft::{Element, Nft, SetName, Table, TableState, Transaction};
 
 use crate::error::Error;
 use crate::identity::Mark;
@@ -9,22 +9,53 @@ use crate::identity::Mark;
 /// `EPROTONOSUPPORT`, `EAFNOSUPPORT`: the kernel was built without nftables, so there are no rules.
 const NO_NFTABLES: [i32; 2] = [93, 97];
 
-/// The socket, unless the kernel has no nftables at all: what a removal needs.
-pub(crate) fn open_if_there() -> Result<Option<Nft>, Error> {
-    match Nft::open() {
-        Ok(nft) => Ok(Some(nft)),
-        Err(refusal) if refusal.errno().is_some_and(|errno| NO_NFTABLES.contains(&errno)) => Ok(None),
-        Err(refusal) => Err(refusal.into()),
+/// What a removal works on: the socket, and which tables there are. Asked once, that spares the questions about what is
+/// in those that are not.
+pub(crate) struct Rules {
+    pub(crate) nft: Nft,
+    tables: Vec<TableState>,
+}
+
+impl Rules {
+    /// Opens them, unless the kernel has no nftables at all.
+    pub(crate) fn open_if_there() -> Result<Option<Self>, Error> {
+        let mut nft = match Nft::open() {
+            Err(refusal) if refusal.errno().is_some_and(|errno| NO_NFTABLES.contains(&errno)) => {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let tables = nft.all_tables()?;
+        Ok(Some(Self { nft, tables }))
+    }
+
+    /// Whether the table was there.
+    pub(crate) fn has(&self, table: Table<'_>) -> bool {
+        self.tables.iter().any(|known| known.is(table))
     }
 }
 
-/// Commits what there is to commit, and says whether there was anything.
-pub(crate) fn commit(nft: &mut Nft, transaction: Transaction) -> Result<bool, Error> {
-    if transaction.is_empty() {
-        return Ok(false);
+/// Commits what there is to commit.
+pub(crate) fn commit(nft: &mut Nft, transaction: Transaction) -> Result<(), Error> {
+    if transaction.is_empty() { Ok(()) } else { Ok(transaction.commit(nft)?) }
+}
+
+/// Removes elements that were seen just now, and so need no look whether they are there; unless somebody took one
+/// away meanwhile.
+pub(crate) fn remove_seen(nft: &mut Nft, seen: &[(SetName<'_>, Element)]) -> Result<(), Error> {
+    let mut removal = Transaction::new();
+    for (set, element) in seen {
+        removal.delete_elements(*set, std::slice::from_ref(element));
     }
-    transaction.commit(nft)?;
-    Ok(true)
+    match removal.commit(nft) {
+        Err(refusal) if refusal.is_absent() => {}
+        done => return Ok(done?),
+    }
+    let mut removal = Transaction::new();
+    for (set, element) in seen {
+        removal.destroy_elements(*set, std::slice::from_ref(element));
+    }
+    Ok(removal.commit(nft)?)
 }
 
 /// Puts the removal of the wanted elements of some sets or maps into a transaction.

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::guard;
 use crate::identity::{Mark, host_veth};
 use crate::masquerade::{self, Extent};
+use crate::ruleset::Rules;
 use crate::world::Sandbox;
 
 /// Removes everything of the attachment that `call` names. Absent is success; each failure is kept, none stops the
@@ -14,25 +15,28 @@ use crate::world::Sandbox;
 ///
 /// # Errors
 /// Every part that failed.
-pub fn remove(call: &Call, ipam: Option<&str>, rules: Extent) -> Result<(), Error> {
+pub fn remove(call: &Call, ipam: Option<&str>, extent: Extent) -> Result<(), Error> {
     let attachment = call.attachment();
     let mut failures = Vec::new();
-    // A socket that deleted rules must outlive them: see `linger`.
-    let mut sockets = Vec::new();
-    for removed in
-        [masquerade::remove(&attachment, call.prev_result.as_ref(), rules), guard::remove(&attachment)]
-    {
-        match removed {
-            Ok(socket) => sockets.extend(socket),
-            Err(failure) => failures.push(failure),
-        }
+    let mut rules = Rules::open_if_there().unwrap_or_else(|failure| {
+        failures.push(failure);
+        None
+    });
+    for removed in [
+        masquerade::remove(&mut rules, &attachment, (call.prev_result.as_ref(), extent)),
+        guard::remove(&mut rules, &attachment),
+    ] {
+        failures.extend(removed.err());
     }
     let fate = delete_pair(call, &attachment).unwrap_or_else(|failure| {
         failures.push(failure);
         Fate::Absent
     });
-    if let Fate::Absent = fate {
-        sockets.into_iter().for_each(linger::outlive);
+    // Closing a socket takes the kernel a grace period where rules were deleted just now, by this DEL or by another: see
+    // `linger`. Where a pair was deleted, that child has a copy.
+    match (fate, rules) {
+        (Fate::Absent, Some(rules)) => linger::outlive(rules),
+        (_, rules) => drop(rules),
     }
     failures.extend(ipam.and_then(|ipam| release(call, ipam).err()));
     Error::join(failures)
@@ -44,8 +48,12 @@ pub fn remove(call: &Call, ipam: Option<&str>, rules: Extent) -> Result<(), Erro
 /// Every part that failed.
 pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut failures = Vec::new();
-    failures.extend(masquerade::collect(network, valid).err());
-    failures.extend(guard::collect(network, valid).err());
+    let mut rules = Rules::open_if_there().unwrap_or_else(|failure| {
+        failures.push(failure);
+        None
+    });
+    failures.extend(masquerade::collect(&mut rules, network, valid).err());
+    failures.extend(guard::collect(&mut rules, network, valid).err());
     failures.extend(collect_pairs(network, valid).err());
     Error::join(failures)
 }

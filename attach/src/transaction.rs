@@ -6,6 +6,7 @@ use crate::apply;
 use crate::error::{Error, On};
 use crate::guard;
 use crate::masquerade::{self, Extent};
+use crate::ruleset::Rules;
 use crate::step::Step;
 use crate::world::{Place, World};
 
@@ -109,9 +110,10 @@ impl Undo<'_> {
                 }
             }
             Self::Unmasquerade(attachment) => {
-                masquerade::remove(&attachment, None, Extent::Everyones).map(|_| ())
+                let mut rules = Rules::open_if_there()?;
+                masquerade::remove(&mut rules, &attachment, (None, Extent::Everyones))
             }
-            Self::Unguard(attachment) => guard::remove(&attachment).map(|_| ()),
+            Self::Unguard(attachment) => guard::remove(&mut Rules::open_if_there()?, &attachment),
             Self::Release(release) => Ok(release()?),
         }
     }

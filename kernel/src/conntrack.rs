@@ -4,14 +4,16 @@
 //! in comments (`CTA_...`) are those of `linux/netfilter/nfnetlink_conntrack.h`.
 
 use crate::{
-    Error, Family,
+    Course, Error, Family,
     abi::af,
     channel::Channel,
     error::{Absent, During},
+    nft::Nft,
     sysctl,
     wire::{Attribute, Message, Received, attributes},
 };
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::libc;
 use std::net::{IpAddr, SocketAddr};
 
 /// `NFNL_SUBSYS_CTNETLINK`, in the upper byte of a message's kind.
@@ -22,15 +24,11 @@ const DELETE: u16 = SUBSYSTEM | 2;
 /// Length of `struct nfgenmsg`.
 const FAMILY_HEADER: usize = 4;
 
-/// A tracked connection, by what its first packet asked for and who answers.
+/// A tracked connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// The protocol over IP: 6 is TCP, 17 UDP, 132 SCTP.
-    pub protocol: u8,
-    /// Where its first packet was sent to, before any translation.
-    pub destination: SocketAddr,
-    /// Who answers: the destination after translation.
-    pub answering: SocketAddr,
+    /// Where it goes.
+    pub course: Course,
     /// `CTA_TUPLE_ORIG` as the kernel gave it: the key.
     tuple: Vec<u8>,
     /// `CTA_ZONE`, if it is not the default one.
@@ -39,11 +37,27 @@ pub struct Flow {
     id: Option<Vec<u8>>,
 }
 
-impl Flow {
-    /// Whether its destination was translated.
-    #[must_use]
-    pub fn is_translated(&self) -> bool {
-        self.destination != self.answering
+/// The connections that asked for a port and were led to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Led {
+    /// The protocol over IP.
+    pub protocol: u8,
+    /// The original destination address, if it matters.
+    pub address: Option<IpAddr>,
+    /// The original destination port.
+    pub port: u16,
+    /// The target.
+    pub answering: SocketAddr,
+}
+
+impl Led {
+    fn filter(&self) -> FlowFilter {
+        FlowFilter {
+            family: Some(self.answering.ip().into()),
+            protocol: Some(self.protocol),
+            port: Some(self.port),
+            address: self.address,
+        }
     }
 }
 
@@ -63,10 +77,11 @@ pub struct FlowFilter {
 impl FlowFilter {
     /// The kernel filters since Linux 5.8; before, it gives everything.
     fn wants(&self, flow: &Flow) -> bool {
-        self.family.is_none_or(|family| family == flow.destination.ip().into())
-            && self.protocol.is_none_or(|protocol| protocol == flow.protocol)
-            && self.port.is_none_or(|port| port == flow.destination.port())
-            && self.address.is_none_or(|address| address == flow.destination.ip())
+        let Course { protocol: spoken, destination, .. } = flow.course;
+        self.family.is_none_or(|family| family == destination.ip().into())
+            && self.protocol.is_none_or(|protocol| protocol == spoken)
+            && self.port.is_none_or(|port| port == destination.port())
+            && self.address.is_none_or(|address| address == destination.ip())
     }
 }
 
@@ -74,6 +89,13 @@ impl FlowFilter {
 #[derive(Debug)]
 pub struct Conntrack {
     channel: Channel,
+}
+
+/// A netfilter socket serves both. One that deleted rules is better kept than another opened: each waits when it is closed.
+impl From<Nft> for Conntrack {
+    fn from(nft: Nft) -> Self {
+        Self { channel: nft.channel }
+    }
 }
 
 impl Conntrack {
@@ -98,9 +120,31 @@ impl Conntrack {
         Ok(all)
     }
 
+    /// Forgets the connections that were led to targets. Those of IPv4 the kernel finds by itself since Linux 6.8, in a
+    /// tenth of a millisecond; the others are listed and deleted one by one, and a list takes 10 ms.
+    pub fn forget(&mut self, led: &[Led]) -> Result<(), Error> {
+        let doing = || "deleting tracked connections".to_owned();
+        let (found, listed): (Vec<&Led>, Vec<&Led>) = led.iter().partition(|led| led.answering.is_ipv4());
+        let mut messages: Vec<Message> = found.iter().map(|led| forget_message(led)).collect();
+        for (at, cause) in self.channel.batch(&mut messages).during(doing)? {
+            match (found.get(at), cause.errno()) {
+                // The kernel took it for the key of one connection, and misses the source in it.
+                (Some(led), Some(libc::EINVAL)) => self.forget_listed(led)?,
+                _ => return Err(cause).during(doing),
+            }
+        }
+        listed.into_iter().try_for_each(|led| self.forget_listed(led))
+    }
+
+    fn forget_listed(&mut self, led: &Led) -> Result<(), Error> {
+        let all = self.flows(&led.filter())?;
+        let mut gone = all.iter().filter(|flow| flow.course.answering == led.answering);
+        gone.try_for_each(|flow| self.delete(flow))
+    }
+
     /// Forgets a connection: its next packet meets the rules as they are then. One that has ended is fine.
     pub fn delete(&mut self, flow: &Flow) -> Result<(), Error> {
-        let mut message = request(DELETE, Some(flow.destination.ip().into()));
+        let mut message = request(DELETE, Some(flow.course.destination.ip().into()));
         message.put(TUPLE_ORIGINAL | NESTED, &flow.tuple);
         for (kind, value) in [(ZONE, &flow.zone), (ID, &flow.id)] {
             if let Some(value) = value {
@@ -108,7 +152,7 @@ impl Conntrack {
             }
         }
         let done = self.channel.ack(message);
-        done.during(|| format!("deleting the tracked connection to {}", flow.destination))
+        done.during(|| format!("deleting the tracked connection to {}", flow.course.destination))
             .absent_is_none()?;
         Ok(())
     }
@@ -131,12 +175,41 @@ impl From<IpAddr> for Family {
 
 fn list_message(filter: &FlowFilter) -> Message {
     let mut message = request(GET, filter.family);
+    let flags = put_original(&mut message, filter);
+    if flags == 0 {
+        return request(GET, filter.family);
+    }
+    message.nest(FILTER, |inner| inner.put_u32(FILTER_ORIGINAL, flags));
+    message
+}
+
+/// A deletion by filter. One without any condition would be about all connections there are: a target has always
+/// an address and a port.
+fn forget_message(led: &Led) -> Message {
+    let mut message = request(DELETE, Some(led.answering.ip().into()));
+    let original = put_original(&mut message, &led.filter());
+    message.nest(TUPLE_REPLY, |tuple| {
+        tuple.nest(TUPLE_IP, |ip| ip.put_ip(V4_SOURCE, led.answering.ip()));
+        tuple.nest(TUPLE_PROTOCOL, |inner| {
+            inner.put(PROTOCOL_NUMBER, &[led.protocol]);
+            inner.put(PORT_SOURCE, &led.answering.port().to_be_bytes());
+        });
+    });
+    message.nest(FILTER, |inner| {
+        inner.put_u32(FILTER_ORIGINAL, original);
+        inner.put_u32(FILTER_REPLY, filter_by::SOURCE | filter_by::PROTOCOL | filter_by::PORT_SOURCE);
+    });
+    message
+}
+
+/// The original tuple of a filter; the answer says what of it counts.
+fn put_original(message: &mut Message, filter: &FlowFilter) -> u32 {
     let mut flags = 0;
     message.nest(TUPLE_ORIGINAL, |tuple| {
-        if let Some(address) = filter.address {
+        // Not of IPv6: `ctnetlink_filter_match_tuple` takes those addresses that differ for those that are the same.
+        if let Some(address) = filter.address.filter(IpAddr::is_ipv4) {
             flags |= filter_by::DESTINATION;
-            let kind = if address.is_ipv4() { V4_DESTINATION } else { V6_DESTINATION };
-            tuple.nest(TUPLE_IP, |ip| ip.put_ip(kind, address));
+            tuple.nest(TUPLE_IP, |ip| ip.put_ip(V4_DESTINATION, address));
         }
         let Some(protocol) = filter.protocol else { return };
         flags |= filter_by::PROTOCOL | filter.port.map_or(0, |_| filter_by::PORT_DESTINATION);
@@ -147,11 +220,7 @@ fn list_message(filter: &FlowFilter) -> Message {
             }
         });
     });
-    if flags == 0 {
-        return request(GET, filter.family);
-    }
-    message.nest(FILTER, |inner| inner.put_u32(FILTER_ORIGINAL, flags));
-    message
+    flags
 }
 
 /// Reads a connection; `None` for one of a protocol without ports.
@@ -163,9 +232,7 @@ fn read(received: &Received<'_>) -> Option<Flow> {
     let (_, answering) = end(&find(TUPLE_REPLY)?, [V4_SOURCE, V6_SOURCE], PORT_SOURCE)?;
     let bytes = |kind| find(kind).map(|attribute| attribute.value.to_vec());
     Some(Flow {
-        protocol,
-        destination,
-        answering,
+        course: Course { protocol, destination, answering },
         tuple: original.value.to_vec(),
         zone: bytes(ZONE),
         id: bytes(ID),
@@ -205,11 +272,15 @@ const PORT_SOURCE: u16 = 2;
 const PORT_DESTINATION: u16 = 3;
 /// `CTA_FILTER_ORIG_FLAGS`.
 const FILTER_ORIGINAL: u16 = 1;
+/// `CTA_FILTER_REPLY_FLAGS`.
+const FILTER_REPLY: u16 = 2;
 
 /// `CTA_FILTER_F_*` of the kernel's `net/netfilter/nf_internals.h`.
 mod filter_by {
+    pub(super) const SOURCE: u32 = 1 << 0;
     pub(super) const DESTINATION: u32 = 1 << 1;
     pub(super) const PROTOCOL: u32 = 1 << 3;
+    pub(super) const PORT_SOURCE: u32 = 1 << 4;
     pub(super) const PORT_DESTINATION: u32 = 1 << 5;
 }
 
@@ -259,8 +330,8 @@ mod tests {
             let one = FlowFilter { address: "127.0.0.2".parse().ok(), ..filter };
             let found = conntrack.flows(&one).unwrap();
             assert_eq!(found.len(), 1);
-            assert_eq!(found[0].destination, "127.0.0.2:53".parse().unwrap());
-            assert!(!found[0].is_translated());
+            assert_eq!(found[0].course.destination, "127.0.0.2:53".parse().unwrap());
+            assert!(!found[0].course.is_translated());
             assert!(conntrack.flows(&FlowFilter { protocol: Some(6), ..filter }).unwrap().is_empty());
             let all = FlowFilter::default();
             assert_eq!(conntrack.flows(&all).unwrap().len(), 4);
@@ -272,6 +343,34 @@ mod tests {
             conntrack.delete(&sixth).unwrap();
             assert_eq!(Conntrack::count().unwrap(), 2);
             assert_eq!(conntrack.flows(&FlowFilter { port: None, ..filter }).unwrap().len(), 2);
+            send("[::1]:53");
+            let one = FlowFilter { address: "::1".parse().ok(), ..six };
+            assert_eq!(conntrack.flows(&one).unwrap().len(), 1, "an address of IPv6 as well");
+        });
+    }
+
+    #[test]
+    fn connections_led_to_a_target_go_and_others_to_the_port_stay() {
+        tracked_world(|| {
+            for to in ["127.0.0.1:53", "127.0.0.2:53", "127.0.0.1:54", "[::1]:53"] {
+                send(to);
+            }
+            let mut conntrack = Conntrack::open().unwrap();
+            let led = |to: &str, address: Option<&str>| Led {
+                protocol: 17,
+                address: address.map(|address| address.parse().unwrap()),
+                port: 53,
+                answering: to.parse().unwrap(),
+            };
+            let count = || (Conntrack::count().unwrap(), Course::listed().unwrap().unwrap().len());
+            conntrack.forget(&[led("127.0.0.1:54", None), led("127.0.0.2:53", Some("127.0.0.1"))]).unwrap();
+            assert_eq!(count(), (4, 4), "led elsewhere");
+            conntrack.forget(&[led("127.0.0.1:53", None), led("[::1]:53", Some("::1"))]).unwrap();
+            assert_eq!(count(), (2, 2));
+            // As before Linux 6.8.
+            conntrack.forget_listed(&led("127.0.0.2:53", None)).unwrap();
+            assert_eq!(count(), (1, 1));
+            conntrack.forget(&[]).unwrap();
         });
     }
 

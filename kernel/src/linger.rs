@@ -15,6 +15,7 @@ use crate::{
 };
 use nix::{
     libc,
+    poll::poll,
     unistd::{ForkResult, Pid, close, fork, getppid, pipe2, read},
 };
 use std::{
@@ -24,6 +25,11 @@ use std::{
 
 /// How long the parent waits for the notification before it deletes the link itself: only if the child was killed.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a child holds an nfnetlink socket, in milliseconds: longer than a grace period takes on most machines. A socket
+/// that is closed earlier waits for the rest with the ruleset locked, and whoever changes it next waits too: the DEL of
+/// the chain's next plugin, for one.
+const GRACE: u8 = 25;
 
 /// Descriptors that a caller may have left to this program are looked for below this number.
 const INHERITED: usize = 64;
@@ -70,13 +76,18 @@ pub fn delete_link_early(rtnl: &mut Rtnl, index: u32) -> Result<(), Error> {
 }
 
 /// Drops a value that holds descriptors without waiting for what closing them waits for: a child process has copies
-/// and closes last. For an nfnetlink socket after a deletion; not needed where [`delete_link_early`] follows, whose
-/// child has a copy too. Where no child can be made, closing waits. For programs that soon end, as there.
+/// and closes last, when nothing is left to wait for. For an nfnetlink socket after a deletion; not needed where
+/// [`delete_link_early`] follows, whose child has a copy too. Where no child can be made, closing waits. For programs
+/// that soon end, as there.
 pub fn outlive<T>(held: T) {
     // The child must be the last to close: it reads from a pipe until this process has no writing end any more.
     let Ok((reader, writer)) = pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };
     let writing = writer.as_raw_fd();
-    child(|| close(writing).is_ok() && matches!(read(&reader, &mut [0]), Ok(0)));
+    child(|| {
+        let over = close(writing).is_ok() && matches!(read(&reader, &mut [0]), Ok(0));
+        // Nothing is polled: this is a wait that needs no clock of its own.
+        over && poll(&mut [], GRACE).is_ok()
+    });
     drop(held);
     drop(writer);
 }
@@ -133,7 +144,7 @@ fn child(work: impl FnOnce() -> bool) -> Option<Pid> {
     //   was started with beside them, such as its caller's locks; `poll` tells
     //   what is open, and `fcntl` those by their missing close-on-exec flag;
     // - `work`, which is private to this file and is one of two closures: `sendto` of bytes that were put together
-    //   before the fork, or `close` and `read` of a pipe. They are bare system calls; what they return is integers, and
+    //   before the fork, or `close` and `read` of a pipe and `poll` of nothing. They are bare system calls; what they return is integers, and
     //   an `io::Error` or `Errno` of a number: no allocation, no lock, no panic.
     // - `_exit`, which runs no destructor, no exit handler and flushes no buffer that the parent flushes too. Nothing
     //   borrowed or owned by the closure is dropped twice, for in the child nothing is dropped at all.

@@ -4,7 +4,7 @@ use cni::Attachment;
 use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
 
 use crate::error::Error;
-use crate::ruleset::commit;
+use crate::ruleset::{Rules, commit};
 
 /// The reference's table, which stays.
 const NAT: Table<'static> = Table::new(Family::Bridge, "nat");
@@ -27,8 +27,12 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Erro
         && jumps(nft.rules(NAT.chain(&first))?, &second))
 }
 
-/// Removes the reference's rules and chains of the attachment; says whether there were any.
-pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Error> {
+/// Removes the reference's rules and chains of the attachment.
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), Error> {
+    if !rules.has(NAT) {
+        return Ok(());
+    }
+    let nft = &mut rules.nft;
     let names = chains(attachment);
     let mut there = Vec::new();
     for name in &names {
@@ -37,7 +41,7 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Err
         }
     }
     if there.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     let mut removal = Transaction::new();
     // Appended without a test for one that is there: each ADD that was repeated left one more.

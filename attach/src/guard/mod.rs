@@ -4,7 +4,6 @@ mod foreign;
 mod native;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::{AsFd, OwnedFd};
 
 use cni::Attachment;
 use kernel::Mac;
@@ -12,7 +11,7 @@ use kernel::nft::Nft;
 
 use crate::error::Error;
 use crate::identity::host_veth;
-use crate::ruleset::open_if_there;
+use crate::ruleset::Rules;
 use crate::world::{Place, World};
 
 /// What a port lets in.
@@ -59,21 +58,17 @@ pub(crate) fn holds(world: &mut World, guard: &Guard) -> Result<(), Error> {
 }
 
 /// Removes the attachment's check, whoever made it: us, or the reference. No program is started.
-///
-/// Returns the socket if something was deleted through it: closing it takes the kernel a grace period.
-pub fn remove(attachment: &Attachment) -> Result<Option<OwnedFd>, Error> {
-    let Some(mut nft) = open_if_there()? else { return Ok(None) };
-    let ours = native::remove(&mut nft, attachment)?;
-    let theirs = foreign::remove(&mut nft, attachment)?;
-    // Where it cannot be duplicated, closing it waits: slower, not wrong.
-    Ok((ours || theirs).then(|| nft.as_fd().try_clone_to_owned().ok()).flatten())
+pub(crate) fn remove(rules: &mut Option<Rules>, attachment: &Attachment) -> Result<(), Error> {
+    let Some(rules) = rules else { return Ok(()) };
+    native::remove(rules, attachment)?;
+    foreign::remove(rules, attachment)
 }
 
 /// Removes the checks of a network's attachments that are not in `valid`. (The reference's do not say whose network they
 /// are of.)
-pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    match open_if_there()? {
-        Some(mut nft) => native::collect(&mut nft, network, valid),
+pub(crate) fn collect(rules: &mut Option<Rules>, network: &str, valid: &[Attachment]) -> Result<(), Error> {
+    match rules {
+        Some(rules) => native::collect(&mut rules.nft, network, valid),
         None => Ok(()),
     }
 }

@@ -26,7 +26,7 @@ use kernel::nft::{
 use super::Allowed;
 use crate::error::Error;
 use crate::identity::{Mark, host_veth};
-use crate::ruleset::{commit, is_ours, is_stale, mark_for_removal};
+use crate::ruleset::{Rules, commit, is_ours, is_stale, mark_for_removal};
 
 const TABLE: Table<'static> = Table::new(Family::Bridge, "ironbridge_guard");
 const PORTS: SetName<'static> = TABLE.set("ports");
@@ -51,21 +51,37 @@ const TARGET_OFFSET: u32 = 8;
 const IFNAME: u32 = 16;
 const IPV6: u32 = 16;
 
-/// Adds the port's elements: one message on a table that is there, everything in one transaction otherwise.
+/// Adds the port's elements: one message where the table is whole, everything in one transaction otherwise.
 pub(super) fn add(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -> Result<(), Error> {
-    let mut first = Transaction::new();
-    add_elements(&mut first, attachment, allowed);
-    match first.commit(nft) {
-        Ok(()) => return Ok(()),
-        // Nobody made the table yet, or somebody flushed the ruleset; or something of a dead port is left.
-        Err(refusal) if refusal.is_absent() || refusal.is_present() => {}
-        Err(refusal) => return Err(refusal.into()),
+    // Asked first, for a transaction that the kernel refuses costs it a grace period (some 16 ms).
+    if !is_whole(nft)? {
+        return anew(nft, attachment, allowed);
     }
-    let mut anew = Transaction::new();
-    make_shared(&mut anew);
-    mark_for_removal(nft, &mut anew, (&SETS, |element| is_ours(element, attachment)))?;
-    add_elements(&mut anew, attachment, allowed);
-    Ok(anew.commit(nft)?)
+    let mut elements = Transaction::new();
+    add_elements(&mut elements, attachment, allowed);
+    match elements.commit(nft) {
+        Ok(()) => Ok(()),
+        // Something of a dead port is left, or somebody flushed the ruleset in this moment.
+        Err(refusal) if refusal.is_absent() || refusal.is_present() => anew(nft, attachment, allowed),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Whether the chains have their rules: somebody may have flushed one of them.
+fn is_whole(nft: &mut Nft) -> Result<bool, Error> {
+    let present = nft.table_rules(TABLE)?;
+    Ok(chains().iter().all(|(chain, wanted)| {
+        let present = present.get(chain.name).map(Vec::as_slice).unwrap_or_default();
+        present.len() == wanted.len() && present.iter().zip(wanted).all(|(one, other)| one.is(other))
+    }))
+}
+
+fn anew(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -> Result<(), Error> {
+    let mut all = Transaction::new();
+    make_shared(&mut all);
+    mark_for_removal(nft, &mut all, (&SETS, |element| is_ours(element, attachment)))?;
+    add_elements(&mut all, attachment, allowed);
+    Ok(all.commit(nft)?)
 }
 
 fn add_elements(transaction: &mut Transaction, attachment: &Attachment, allowed: &Allowed) {
@@ -179,18 +195,22 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -
         }
     }
     for (set, key) in keys(allowed) {
-        if !element(nft, set, key)?.is_some_and(|element| is_ours(&element, attachment)) {
+        if !nft.find(set, key)?.is_some_and(|element| is_ours(&element, attachment)) {
             return Err(missing(format!("nftables set {set}"), "its element".into(), "none"));
         }
     }
     Ok(())
 }
 
-/// Removes the port's elements; says whether there were any.
-pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Error> {
+/// Removes the port's elements.
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), Error> {
+    if !rules.has(TABLE) {
+        return Ok(());
+    }
+    let nft = &mut rules.nft;
     let port = Value::ifname(&host_veth(attachment));
-    if element(nft, PORTS, port)?.is_none() {
-        return Ok(false);
+    if nft.find(PORTS, port)?.is_none() {
+        return Ok(());
     }
     let mut removal = Transaction::new();
     mark_for_removal(nft, &mut removal, (&SETS, |element| is_ours(element, attachment)))?;
@@ -201,12 +221,5 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Err
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
     mark_for_removal(nft, &mut removal, (&SETS, |element| is_stale(element, network, valid)))?;
-    commit(nft, removal).map(|_| ())
-}
-
-fn element(nft: &mut Nft, set: SetName<'_>, key: Value) -> Result<Option<Element>, Error> {
-    match nft.element(set, key) {
-        Err(refusal) if refusal.is_absent() => Ok(None),
-        found => Ok(found?),
-    }
+    commit(nft, removal)
 }

@@ -7,7 +7,7 @@ use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
 
 use crate::error::Error;
 use crate::identity::{Mark, reference_chain, reference_comment_start};
-use crate::ruleset::commit;
+use crate::ruleset::{Rules, commit};
 
 /// Chain of the reference's own nftables backend (`pkg/ip/ipmasq_nftables_linux.go`).
 const CHECKS: ChainName<'static> = Table::new(Family::Inet, "cni_plugins_masquerade").chain("masq_checks");
@@ -26,17 +26,21 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Erro
     Ok(!marked(nft, |comment| Mark::is_on(comment, attachment))?.is_empty())
 }
 
-/// Removes the attachment's rules of either backend; says whether there were any.
-pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Error> {
+/// Removes the attachment's rules of either backend.
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), Error> {
     let mut removal = Transaction::new();
-    for handle in marked(nft, |comment| Mark::is_on(comment, attachment))? {
-        removal.destroy_rule(CHECKS, handle);
+    if rules.has(CHECKS.table) {
+        for handle in marked(&mut rules.nft, |comment| Mark::is_on(comment, attachment))? {
+            removal.destroy_rule(CHECKS, handle);
+        }
     }
     let name = reference_chain(attachment);
     for table in NAT {
-        remove_chain(nft, &mut removal, table.chain(&name))?;
+        if rules.has(table) {
+            remove_chain(&mut rules.nft, &mut removal, table.chain(&name))?;
+        }
     }
-    commit(nft, removal)
+    commit(&mut rules.nft, removal)
 }
 
 /// Removes the rules of a network's attachments that are not in `valid`, of either backend.
@@ -50,7 +54,7 @@ pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Res
             remove_chain(nft, &mut removal, table.chain(&chain))?;
         }
     }
-    commit(nft, removal).map(|_| ())
+    commit(nft, removal)
 }
 
 /// The `iptables` chains that a jump with a comment of this network leads to, but of no valid attachment.

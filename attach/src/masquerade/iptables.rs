@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use cni::{Attachment, Cidr};
+use kernel::nft::{self, Nft, Table};
 
 use crate::error::Error;
 use crate::identity::{reference_chain, reference_comment, reference_comment_start};
@@ -20,6 +21,8 @@ struct Dialect {
     /// Lists the tables that the legacy kernel module holds, in this namespace.
     legacy_tables: &'static str,
     multicast: &'static str,
+    /// The table that the programs of `iptables-nft` keep in nftables.
+    nat: Table<'static>,
 }
 
 fn dialect(family: Family) -> Dialect {
@@ -30,6 +33,7 @@ fn dialect(family: Family) -> Dialect {
             legacy: "iptables-legacy",
             legacy_tables: "/proc/net/ip_tables_names",
             multicast: "224.0.0.0/4",
+            nat: Table::new(nft::Family::Ip, "nat"),
         },
         Family::V6 => Dialect {
             program: "ip6tables",
@@ -37,16 +41,30 @@ fn dialect(family: Family) -> Dialect {
             legacy: "ip6tables-legacy",
             legacy_tables: "/proc/net/ip6_tables_names",
             multicast: "ff00::/8",
+            nat: Table::new(nft::Family::Ip6, "nat"),
         },
     }
 }
 
-/// Makes the reference's chain and its jump: for each address one test and one `iptables-restore`.
-pub(super) fn add(attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
-    for address in addresses {
-        let dialect = dialect(Family::of(address.ip()));
-        let jump = if jumps(&dialect, attachment, *address)? { "" } else { "-A POSTROUTING" };
-        restore(&dialect, &ruleset(&dialect, attachment, *address, jump))?;
+/// Makes the reference's chain and its jumps: one `iptables-restore` for each family.
+pub(super) fn add(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
+    for family in [Family::V4, Family::V6] {
+        let own: Vec<Cidr> =
+            addresses.iter().copied().filter(|address| Family::of(address.ip()) == family).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let dialect = dialect(family);
+        // Without the chain nothing leads to it; that is known without a program, unless the tables are legacy ones.
+        let fresh =
+            !has_legacy(&dialect) && !nft.chain_exists(dialect.nat.chain(&reference_chain(attachment)))?;
+        let mut missing = Vec::new();
+        for address in &own {
+            if fresh || !jumps(&dialect, attachment, *address)? {
+                missing.push(*address);
+            }
+        }
+        restore(&dialect, &ruleset(&dialect, attachment, (&own, &missing)))?;
     }
     Ok(())
 }
@@ -65,18 +83,20 @@ pub(super) fn holds(attachment: &Attachment, addresses: &[Cidr]) -> Result<(), E
     Ok(())
 }
 
-/// The text for `iptables-restore --noflush`: the chain anew, and the jump if `jump` is not empty.
-fn ruleset(dialect: &Dialect, attachment: &Attachment, address: Cidr, jump: &str) -> String {
+/// The text for `iptables-restore --noflush`: the chain anew, and the jumps of the addresses that miss one.
+fn ruleset(dialect: &Dialect, attachment: &Attachment, (addresses, missing): (&[Cidr], &[Cidr])) -> String {
     let chain = reference_chain(attachment);
     let comment = quoted(&reference_comment(attachment));
     let note = format!("-m comment --comment {comment}");
-    let network = address.network();
+    let networks: BTreeSet<String> = addresses.iter().map(|address| address.network().to_string()).collect();
     let mut text = format!("*nat\n:{chain} - [0:0]\n");
     // Writing to a String cannot fail.
-    writeln!(text, "-A {chain} -d {network} {note} -j ACCEPT").ok();
+    for network in networks {
+        writeln!(text, "-A {chain} -d {network} {note} -j ACCEPT").ok();
+    }
     writeln!(text, "-A {chain} ! -d {} {note} -j MASQUERADE", dialect.multicast).ok();
-    if !jump.is_empty() {
-        writeln!(text, "{jump} -s {} {note} -j {chain}", address.ip()).ok();
+    for address in missing {
+        writeln!(text, "-A POSTROUTING -s {} {note} -j {chain}", address.ip()).ok();
     }
     text.push_str("COMMIT\n");
     text
@@ -139,6 +159,12 @@ pub(super) fn collect_legacy(network: &str, valid: &[Attachment]) -> Result<(), 
     remove_legacy_chains(|jump| jump.specification.contains(ours) && !kept.contains(&jump.target))
 }
 
+/// Whether the legacy kernel module holds the table in this namespace.
+fn has_legacy(dialect: &Dialect) -> bool {
+    let tables = fs::read_to_string(dialect.legacy_tables).unwrap_or_default(); // absent: no such tables
+    tables.lines().any(|table| table == "nat")
+}
+
 fn remove_legacy_chains(which: impl Fn(&Jump) -> bool) -> Result<(), Error> {
     for family in [Family::V4, Family::V6] {
         if let Some(legacy) = Legacy::of(family)? {
@@ -165,8 +191,7 @@ impl Legacy {
     /// could have made rules there is installed.
     fn of(family: Family) -> Result<Option<Self>, Error> {
         let dialect = dialect(family);
-        let tables = fs::read_to_string(dialect.legacy_tables).unwrap_or_default(); // absent: no such tables
-        if !tables.lines().any(|table| table == "nat") {
+        if !has_legacy(&dialect) {
             return Ok(None);
         }
         let Some(program) = [dialect.legacy, dialect.program].into_iter().find(|name| is_legacy(name)) else {
@@ -246,8 +271,8 @@ mod tests {
     fn the_rules_are_the_references_to_the_letter() {
         let attachment =
             Attachment { network: "bmnet".into(), container_id: "abc123".into(), ifname: "eth0".into() };
-        let text =
-            ruleset(&dialect(Family::V4), &attachment, "10.99.0.2/16".parse().unwrap(), "-A POSTROUTING");
+        let addresses = ["10.99.0.2/16".parse().unwrap()];
+        let text = ruleset(&dialect(Family::V4), &attachment, (&addresses, &addresses));
         let note = r#"-m comment --comment "name: \"bmnet\" id: \"abc123\"""#;
         assert_eq!(
             text,

@@ -4,13 +4,11 @@ mod foreign;
 mod iptables;
 mod native;
 
-use std::os::fd::{AsFd, OwnedFd};
-
 use cni::{AddResult, Attachment, Cidr};
 use kernel::nft::Nft;
 
 use crate::error::Error;
-use crate::ruleset::open_if_there;
+use crate::ruleset::Rules;
 
 /// Who makes the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +30,10 @@ pub enum Extent {
 
 /// Masquerades what comes from `addresses` (with the network's prefix length) and leaves their networks.
 pub fn add(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
+    let mut nft = Nft::open()?;
     match backend {
-        Backend::Nftables => native::add(&mut Nft::open()?, attachment, addresses),
-        Backend::Iptables => iptables::add(attachment, addresses),
+        Backend::Nftables => native::add(&mut nft, attachment, addresses),
+        Backend::Iptables => iptables::add(&mut nft, attachment, addresses),
     }
 }
 
@@ -53,46 +52,33 @@ pub fn holds(backend: Backend, attachment: &Attachment, addresses: &[Cidr]) -> R
     }
 }
 
-/// Removes the attachment's rules. No program is started unless the kernel holds legacy iptables tables. Every failure
-/// is kept, none stops the rest.
-///
-/// Returns the socket if something was deleted through it: closing it takes the kernel a grace period.
-pub fn remove(
+/// Removes the attachment's rules. No program is started unless the kernel holds legacy iptables tables. Every failure is
+/// kept, none stops the rest.
+pub(crate) fn remove(
+    rules: &mut Option<Rules>,
     attachment: &Attachment,
-    previous: Option<&AddResult>,
-    extent: Extent,
-) -> Result<Option<OwnedFd>, Error> {
+    (previous, extent): (Option<&AddResult>, Extent),
+) -> Result<(), Error> {
     let hints: Vec<Cidr> = previous.iter().flat_map(|result| &result.ips).map(|ip| ip.address).collect();
     let mut failures = Vec::new();
-    let mut socket = None;
-    if let Some(mut nft) = open_if_there()? {
-        let ours = native::remove(&mut nft, attachment, &hints);
-        let theirs = match extent {
-            Extent::Ours => Ok(false),
-            Extent::Everyones => foreign::remove(&mut nft, attachment),
-        };
-        let mut deleted = false;
-        for outcome in [ours, theirs] {
-            match outcome {
-                Ok(any) => deleted |= any,
-                Err(failure) => failures.push(failure),
-            }
+    if let Some(rules) = rules {
+        failures.extend(native::remove(rules, attachment, &hints).err());
+        if extent == Extent::Everyones {
+            failures.extend(foreign::remove(rules, attachment).err());
         }
-        // Where it cannot be duplicated, closing it waits: slower, not wrong.
-        socket = deleted.then(|| nft.as_fd().try_clone_to_owned().ok()).flatten();
     }
     if extent == Extent::Everyones {
         failures.extend(iptables::remove_legacy(attachment).err());
     }
-    Error::join(failures).map(|()| socket)
+    Error::join(failures)
 }
 
 /// Removes the rules of a network's attachments that are not in `valid`, whoever made them.
-pub fn collect(network: &str, valid: &[Attachment]) -> Result<(), Error> {
+pub(crate) fn collect(rules: &mut Option<Rules>, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut failures = Vec::new();
-    if let Some(mut nft) = open_if_there()? {
-        failures.extend(native::collect(&mut nft, network, valid).err());
-        failures.extend(foreign::collect(&mut nft, network, valid).err());
+    if let Some(rules) = rules {
+        failures.extend(native::collect(&mut rules.nft, network, valid).err());
+        failures.extend(foreign::collect(&mut rules.nft, network, valid).err());
     }
     failures.extend(iptables::collect_legacy(network, valid).err());
     Error::join(failures)

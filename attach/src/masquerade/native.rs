@@ -26,7 +26,7 @@ use kernel::nft::{
 
 use crate::error::Error;
 use crate::identity::Mark;
-use crate::ruleset::{commit, is_ours, is_stale, mark_for_removal};
+use crate::ruleset::{Rules, commit, is_ours, is_stale, mark_for_removal, remove_seen};
 
 const TABLE: Table<'static> = Table::new(Family::Inet, "ironbridge_masquerade");
 const SOURCES4: SetName<'static> = TABLE.set("sources4");
@@ -52,21 +52,14 @@ pub(super) fn add(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) ->
 
 /// Whether the chains have their rules: somebody may have flushed one of them.
 fn is_whole(nft: &mut Nft, addresses: &[Cidr]) -> Result<bool, Error> {
-    if !has(nft, POSTROUTING, &postrouting_rules())? {
-        return Ok(false);
-    }
-    for address in addresses {
-        if !has(nft, &chain_of(*address), &network_rules(*address))? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn has(nft: &mut Nft, chain: &str, wanted: &[Rule]) -> Result<bool, Error> {
-    let present = nft.rules(TABLE.chain(chain))?;
-    Ok(present.len() == wanted.len()
-        && present.iter().zip(wanted).all(|(present, wanted)| present.is(wanted)))
+    let present = nft.table_rules(TABLE)?;
+    let has = |chain: &str, wanted: &[Rule]| {
+        let present = present.get(chain).map(Vec::as_slice).unwrap_or_default();
+        present.len() == wanted.len()
+            && present.iter().zip(wanted).all(|(present, wanted)| present.is(wanted))
+    };
+    let network = |address: &Cidr| has(&chain_of(*address), &network_rules(*address));
+    Ok(has(POSTROUTING, &postrouting_rules()) && addresses.iter().all(network))
 }
 
 fn anew(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
@@ -150,32 +143,36 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) 
 }
 
 fn owns(nft: &mut Nft, attachment: &Attachment, address: Cidr) -> Result<bool, Error> {
-    match nft.element(map_of(address.ip()), address.ip()) {
-        Err(refusal) if refusal.is_absent() => Ok(false),
-        found => Ok(found?.is_some_and(|element| is_ours(&element, attachment))),
-    }
+    let found = nft.find(map_of(address.ip()), address.ip())?;
+    Ok(found.is_some_and(|element| is_ours(&element, attachment)))
 }
 
-/// Removes the attachment's elements; says whether there were any. `hints` are addresses that it may have; where
+/// Removes the attachment's elements. `hints` are addresses that it may have; where
 /// none has an element, both maps are read.
-pub(super) fn remove(nft: &mut Nft, attachment: &Attachment, hints: &[Cidr]) -> Result<bool, Error> {
-    let mut removal = Transaction::new();
+pub(super) fn remove(rules: &mut Rules, attachment: &Attachment, hints: &[Cidr]) -> Result<(), Error> {
+    if !rules.has(TABLE) {
+        return Ok(());
+    }
+    let nft = &mut rules.nft;
+    let mut owned = Vec::new();
     for hint in hints {
         if owns(nft, attachment, *hint)? {
-            removal.destroy_elements(map_of(hint.ip()), &[Element::new(hint.ip())]);
+            owned.push((map_of(hint.ip()), Element::new(hint.ip())));
         }
     }
-    if removal.is_empty() {
+    let mut removal = Transaction::new();
+    if owned.is_empty() {
         mark_for_removal(nft, &mut removal, (&MAPS, |element| is_ours(element, attachment)))?;
+        return commit(nft, removal);
     }
-    commit(nft, removal)
+    remove_seen(nft, &owned)
 }
 
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
     mark_for_removal(nft, &mut removal, (&MAPS, |element| is_stale(element, network, valid)))?;
-    commit(nft, removal).map(|_| ())
+    commit(nft, removal)
 }
 
 fn map_of(address: IpAddr) -> SetName<'static> {

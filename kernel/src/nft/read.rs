@@ -18,13 +18,26 @@ use crate::{
     wire::{Message, Received},
 };
 
+/// `NFPROTO_UNSPEC`
+const EVERY: u8 = 0;
+
 /// A table that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableState {
+    /// Its family; none for one of a family that is not known here.
+    pub family: Option<Family>,
     /// Its name.
     pub name: String,
     /// Its remark.
     pub comment: Option<String>,
+}
+
+impl TableState {
+    /// Whether this is that table.
+    #[must_use]
+    pub fn is(&self, table: Table<'_>) -> bool {
+        self.family == Some(table.family) && self.name == table.name
+    }
 }
 
 /// A chain that exists.
@@ -105,6 +118,14 @@ impl Nft {
         found.during(|| format!("reading nftables set {set}")).absent_is_none()
     }
 
+    /// The tables of every family: one question that spares many about what is in them.
+    pub fn all_tables(&mut self) -> Result<Vec<TableState>, Error> {
+        let all = self.channel.dump(message::request(Kind::GetTable, EVERY), |received, list| {
+            list.push(read_table(received));
+        });
+        all.during(|| "listing nftables tables".to_owned())
+    }
+
     /// All tables of a family.
     pub fn tables(&mut self, family: Family) -> Result<Vec<TableState>, Error> {
         let request = message::request(Kind::GetTable, family.number());
@@ -150,6 +171,7 @@ fn remark(attributes: Attributes<'_>, kind: u16) -> Option<String> {
 fn read_table(received: &Received<'_>) -> TableState {
     let attributes = Attributes::of(received);
     TableState {
+        family: received.payload.first().copied().and_then(Family::from_number),
         name: attributes.text(TABLE).unwrap_or_default(),
         comment: remark(attributes, TABLE_USER_DATA),
     }

@@ -11,7 +11,11 @@ use super::{
     socket::Nft,
     value::Value,
 };
-use crate::{Error, error::During, wire::Received};
+use crate::{
+    Error,
+    error::{Absent, During},
+    wire::Received,
+};
 
 /// `NFTA_DATA_VALUE`.
 const DATA_VALUE: u16 = 1;
@@ -35,6 +39,20 @@ impl Nft {
     /// error.
     pub fn element(&mut self, set: SetName<'_>, key: impl Into<Value>) -> Result<Option<Element>, Error> {
         let key = key.into();
+        match self.read_element(set, key) {
+            Ok(element) => Ok(Some(element)),
+            // The kernel says the same of an absent set.
+            Err(e) if e.is_absent() && self.set_exists(set)? => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The element with exactly that key, if it is there; nothing also where the set is absent. One question.
+    pub fn find(&mut self, set: SetName<'_>, key: impl Into<Value>) -> Result<Option<Element>, Error> {
+        self.read_element(set, key.into()).absent_is_none()
+    }
+
+    fn read_element(&mut self, set: SetName<'_>, key: Value) -> Result<Element, Error> {
         let mut request = named(Kind::GetElement, set.table, Some((SET_NAME, set.name)));
         request.nest(ELEMENTS, |list| {
             list.nest(LIST_ELEMENT, |element| {
@@ -44,12 +62,7 @@ impl Nft {
         let found = self.channel.get(request, |received| {
             entries(received).find(|entry| entry.edge == Edge::Start).map(|entry| entry.element)
         });
-        match found.during(|| format!("reading element {key} of nftables set {set}")) {
-            Ok(element) => Ok(Some(element)),
-            // The kernel says the same of an absent set.
-            Err(e) if e.is_absent() && self.set_exists(set)? => Ok(None),
-            Err(e) => Err(e),
-        }
+        found.during(|| format!("reading element {key} of nftables set {set}"))
     }
 
     /// How a set keeps ranges. Without any end among its entries it may still hold one range up to the last key.

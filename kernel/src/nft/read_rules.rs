@@ -6,13 +6,14 @@ use super::{
     comment, decode, encode,
     expression::Expression,
     message::Kind,
-    object::ChainName,
+    object::{ChainName, Table},
     read::named,
     rule::Rule,
     socket::Nft,
     verdict::Verdict,
 };
 use crate::{Error, error::During, wire::Received};
+use std::collections::BTreeMap;
 
 /// A rule that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,19 @@ pub struct RuleState {
 }
 
 impl Nft {
+    /// The rules of all chains of a table, in order, by the chain's name; none if the table does not exist.
+    pub fn table_rules(&mut self, table: Table<'_>) -> Result<BTreeMap<String, Vec<RuleState>>, Error> {
+        let request = named(Kind::GetRule, table, None);
+        let all = self.channel.dump(request, |received, list| {
+            list.extend(Attributes::of(received).text(RULE_CHAIN).zip(read_rule(received)));
+        });
+        let mut chains: BTreeMap<String, Vec<RuleState>> = BTreeMap::new();
+        for (chain, rule) in all.during(|| format!("listing rules of nftables table {table}"))? {
+            chains.entry(chain).or_default().push(rule);
+        }
+        Ok(chains)
+    }
+
     /// The rules of a chain, in order; none if the chain does not exist.
     pub fn rules(&mut self, chain: ChainName<'_>) -> Result<Vec<RuleState>, Error> {
         let request = named(Kind::GetRule, chain.table, Some((RULE_CHAIN, chain.name)));

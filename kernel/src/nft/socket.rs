@@ -6,12 +6,15 @@ use super::{
 };
 use crate::{Error, Netns, channel::Channel, error::During};
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// A socket to the netfilter of one network namespace. One is enough for any number of requests.
+///
+/// Closing it waits until the kernel has freed what anybody deleted there just now, some 12 ms: see
+/// [`linger::outlive`](crate::linger::outlive).
 #[derive(Debug)]
 pub struct Nft {
-    pub(super) channel: Channel,
+    pub(crate) channel: Channel,
     /// Numbers of batch messages; [`Channel`] counts its own requests from 1, these count from the other half, so
     /// that a late answer to one is never taken for an answer to the other.
     sequence: u32,
@@ -53,12 +56,6 @@ impl Nft {
                 Attributes::of(received).u32(GENERATION_ID).map(Generation)
             })
             .during(|| "reading the ruleset's generation".to_owned())
-    }
-
-    /// Gives the socket up as a descriptor, for [`linger::outlive`](crate::linger::outlive): closing it waits for the
-    /// kernel to free what was deleted.
-    pub fn into_fd(self) -> Result<OwnedFd, Error> {
-        self.as_fd().try_clone_to_owned().during(|| "keeping a netfilter socket open".to_owned())
     }
 
     /// Reserves numbers for a batch of so many messages and gives the first.

@@ -143,19 +143,24 @@ fn remove(call: &Call, ours: &dyn Fn(&str) -> bool) -> Result<(), Error> {
     let previous = call.prev_result.iter();
     let behind: Vec<String> = previous.flat_map(conf::host_interfaces).map(str::to_owned).collect();
     let mut nft = Nft::open()?;
-    let addresses = removal::remove(&mut nft, &Scope { ours, hints: &hints, behind: &behind })?;
+    let removed = removal::remove(&mut nft, &Scope { ours, hints: &hints, behind: &behind });
+    let outcome = removed.and_then(|addresses| leave(call, &mut nft, &addresses));
+    // Closing a socket takes the kernel a grace period where rules were deleted just now, by this DEL or by another.
+    linger::outlive(nft);
+    outcome
+}
+
+/// Takes the addresses that were removed out of the zone of firewalld, where that may have them.
+fn leave(call: &Call, nft: &mut Nft, addresses: &[IpAddr]) -> Result<(), Error> {
     if addresses.is_empty() {
         return Ok(());
     }
     // What ADD once accepted must not keep a DEL from removing: a refused value means the default zone.
-    let outcome = match Conf::of(call) {
+    match Conf::of(call) {
         Ok(conf) if matches!(conf.backend, Backend::Nftables | Backend::Iptables) => Ok(()),
-        Ok(conf) => leave_zone(&mut nft, &conf.zone, &addresses),
-        Err(_) => leave_zone(&mut nft, "trusted", &addresses),
-    };
-    // Where it cannot be kept open, closing it waits: slower, not wrong.
-    nft.into_fd().map(linger::outlive).ok();
-    outcome
+        Ok(conf) => leave_zone(nft, &conf.zone, addresses),
+        Err(_) => leave_zone(nft, "trusted", addresses),
+    }
 }
 
 /// Takes addresses out of the zone, and puts back those that a new attachment has claimed in between.

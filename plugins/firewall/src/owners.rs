@@ -20,11 +20,7 @@ pub enum Owner {
 
 /// Whose `address` is, as `ours` reads comments.
 pub fn owner(nft: &mut Nft, address: IpAddr, ours: impl Fn(&str) -> bool) -> Result<Owner, Error> {
-    let found = match nft.element(set_of(address), address) {
-        Err(refusal) if refusal.is_absent() => None,
-        found => found?,
-    };
-    Ok(match found {
+    Ok(match nft.find(set_of(address), address)? {
         None => Owner::Nobody,
         Some(element) if element.comment.as_deref().is_some_and(ours) => Owner::Ours,
         Some(_) => Owner::Another,

@@ -32,7 +32,7 @@ use attach::Error;
 use attach::identity::Mark;
 use kernel::nft::{
     Base, Chain, ChainKind, ChainName, CtState, Element, Family, Field, Hook, Membership, Network, Nft,
-    Policy as Verdict, Rule, Set, SetName, Table, Transaction, Type, Value, priority,
+    Policy as Verdict, Rule, RuleState, Set, SetName, Table, Transaction, Type, Value, priority,
 };
 
 use crate::conf::{Policy, Wanted};
@@ -62,13 +62,16 @@ pub enum Enforcer {
 
 /// Makes every address the attachment's own, whoever had it before, and notes the policy of its bridge.
 pub fn claim(nft: &mut Nft, wanted: &Wanted, enforcer: Enforcer) -> Result<(), Error> {
-    let mut first = Transaction::new();
-    add(&mut first, wanted, enforcer);
-    match first.commit(nft) {
-        Ok(()) => return Ok(()),
-        // Nobody made the table yet, or somebody flushed the ruleset; or an address has a former owner.
-        Err(refusal) if refusal.is_absent() || refusal.is_present() => {}
-        Err(refusal) => return Err(refusal.into()),
+    // Asked first, for a transaction that the kernel refuses costs it a grace period (some 16 ms).
+    if is_whole(nft, wanted)? {
+        let mut elements = Transaction::new();
+        add(&mut elements, wanted, enforcer);
+        match elements.commit(nft) {
+            Ok(()) => return Ok(()),
+            // An address has a former owner; or somebody flushed the ruleset in this moment.
+            Err(refusal) if refusal.is_absent() || refusal.is_present() => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
     }
     let mut anew = Transaction::new();
     make_shared(&mut anew);
@@ -81,6 +84,17 @@ pub fn claim(nft: &mut Nft, wanted: &Wanted, enforcer: Enforcer) -> Result<(), E
     }
     add(&mut anew, wanted, enforcer);
     Ok(anew.commit(nft)?)
+}
+
+/// Whether the chains have their rules: nobody may have made them yet, or somebody has flushed them.
+fn is_whole(nft: &mut Nft, wanted: &Wanted) -> Result<bool, Error> {
+    Ok(are(&nft.rules(FORWARD)?, &rules())
+        && (!isolates(wanted) || are(&nft.rules(FRAMES_FORWARD)?, &[frames_rule()])))
+}
+
+/// Whether the rules that are there are those that are wanted.
+fn are(there: &[RuleState], wanted: &[Rule]) -> bool {
+    there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| there.is(wanted))
 }
 
 fn add(transaction: &mut Transaction, wanted: &Wanted, enforcer: Enforcer) {
@@ -222,9 +236,7 @@ fn same_rules(nft: &mut Nft, chain: ChainName<'_>, wanted: &[Rule]) -> Result<()
         return Err(missing(what(), "to exist"));
     }
     let found = nft.rules(chain)?;
-    let same =
-        found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| found.is(wanted));
-    if same {
+    if are(&found, wanted) {
         Ok(())
     } else {
         Err(Error::Mismatch {

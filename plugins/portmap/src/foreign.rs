@@ -67,18 +67,21 @@ fn rules_hold(nft: &mut Nft, plan: &Plan, family: Family, wanted: usize) -> Resu
     Ok(rules.iter().filter(|rule| is_of(rule, &plan.attachment.container_id)).count() >= wanted)
 }
 
-/// Removes the attachment's rules of either backend; says whether there were any. `addresses` are those of the
+/// Removes the attachment's rules of either backend. `addresses` are those of the
 /// attachment, where they are known: the nftables backend marks rules with the bare container, so that nothing else
 /// tells the networks of one container apart.
-pub fn remove(nft: &mut Nft, attachment: &Attachment, addresses: &[IpNetwork]) -> Result<bool, Error> {
+pub fn remove(nft: &mut Nft, attachment: &Attachment, addresses: &[IpNetwork]) -> Result<(), Error> {
     let mut removal = Transaction::new();
+    // Asked once, that spares the questions about what is in those that are not there.
+    let tables = nft.all_tables()?;
+    let there = |table: Table<'_>| tables.iter().any(|known| known.is(table));
     for family in FAMILIES {
-        for (parent, prefix) in CHAINS {
-            let (table, name) = (Table::new(family, NAT), named(prefix, attachment));
-            remove_chain(nft, &mut removal, table.chain(parent), &name)?;
+        let (nat, hostport) = (Table::new(family, NAT), Table::new(family, HOSTPORT));
+        for (parent, prefix) in CHAINS.into_iter().filter(|_| there(nat)) {
+            remove_chain(nft, &mut removal, nat.chain(parent), &named(prefix, attachment))?;
         }
-        for name in HOSTPORT_CHAINS {
-            let chain = Table::new(family, HOSTPORT).chain(name);
+        for name in HOSTPORT_CHAINS.into_iter().filter(|_| there(hostport)) {
+            let chain = hostport.chain(name);
             for rule in nft.rules(chain)? {
                 let mentioned = addresses.is_empty() || addresses.iter().any(|a| mentions(&rule, *a));
                 if is_of(&rule, &attachment.container_id) && mentioned {
@@ -108,7 +111,7 @@ pub fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(),
             }
         }
     }
-    commit(nft, removal).map(|_| ())
+    commit(nft, removal)
 }
 
 /// Removes a chain beside its parent, and what leads there.
@@ -143,12 +146,8 @@ fn mentions(rule: &RuleState, address: IpNetwork) -> bool {
     })
 }
 
-fn commit(nft: &mut Nft, transaction: Transaction) -> Result<bool, Error> {
-    if transaction.is_empty() {
-        return Ok(false);
-    }
-    transaction.commit(nft)?;
-    Ok(true)
+fn commit(nft: &mut Nft, transaction: Transaction) -> Result<(), Error> {
+    if transaction.is_empty() { Ok(()) } else { Ok(transaction.commit(nft)?) }
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ mod table;
 mod withdraw;
 
 use cni::{AddResult, Added, Call, Code, Plugin};
-use kernel::linger;
 use kernel::nft::Nft;
+use kernel::{Conntrack, linger};
 
 use attach::Error;
 pub use cause::Cause;
@@ -123,22 +123,17 @@ fn del(call: &Call) -> Result<(), Error> {
             Vec::new()
         });
     let addresses: Vec<_> = call.prev_result.iter().flat_map(plan::networks).collect();
-    let theirs = foreign::remove(&mut nft, &attachment, &addresses).unwrap_or_else(|failure| {
-        failures.push(failure);
-        false
-    });
+    failures.extend(foreign::remove(&mut nft, &attachment, &addresses).err());
     failures.extend(iptables::remove_legacy(&foreign::container_chain(&attachment)).err());
-    let deleted = theirs || !cut.is_empty();
     if cut.is_empty() {
         // Of rules of the reference, the request alone tells where they led.
         let told = Conf::of(call).and_then(|conf| Plan::of(&conf, call));
         cut = told.map(|plan| plan.publications).unwrap_or_default();
     }
-    failures.extend(flows::cut(&cut).err());
-    if deleted {
-        // Closing a socket that deleted rules takes the kernel a grace period.
-        linger::outlive(nft);
-    }
+    let mut conntrack = Conntrack::from(nft);
+    failures.extend(flows::cut(&mut conntrack, &cut).err());
+    // Closing a socket takes the kernel a grace period where rules were deleted just now, by this DEL or by another.
+    linger::outlive(conntrack);
     Error::join(failures)
 }
 
@@ -175,11 +170,12 @@ fn gc(call: &Call) -> Result<(), Error> {
     let Some(valid) = &call.valid_attachments else { return Ok(()) };
     let mut nft = Nft::open()?;
     let mut failures = Vec::new();
-    match withdraw::collect(&mut nft, &call.network, valid) {
-        Ok(gone) => failures.extend(flows::cut(&gone).err()),
-        Err(failure) => failures.push(failure),
-    }
+    let gone = withdraw::collect(&mut nft, &call.network, valid).unwrap_or_else(|failure| {
+        failures.push(failure);
+        Vec::new()
+    });
     failures.extend(foreign::collect(&mut nft, &call.network, valid).err());
+    failures.extend(flows::cut(&mut Conntrack::from(nft), &gone).err());
     Error::join(failures)
 }
 

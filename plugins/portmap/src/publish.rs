@@ -2,7 +2,7 @@
 
 use attach::Error;
 use kernel::Rtnl;
-use kernel::nft::{Data, Element, Nft, Transaction, Value};
+use kernel::nft::{Data, Element, Nft, Rule, RuleState, Transaction, Value};
 
 use crate::Cause;
 use crate::localnet::{Localnet, State};
@@ -26,22 +26,24 @@ pub struct Claim<'a> {
     pub localnet: Option<&'a Localnet>,
 }
 
-/// Makes the elements. One message for each map where the table is there and nobody has the keys.
+/// Makes the elements. One message for each map where the table is whole and nobody has the keys.
 ///
 /// # Errors
 /// [`Cause::PortTaken`] when an attachment that is alive has one of the keys; then nothing is changed.
 pub fn publish(nft: &mut Nft, claim: &Claim<'_>) -> Result<(), Error> {
-    for _ in 0..TRIES {
-        if claim.localnet.is_none_or(|localnet| localnet.state == State::Open) {
-            let mut elements = Transaction::new();
-            claim.create(&mut elements);
-            match elements.commit(nft) {
-                Ok(()) => return Ok(()),
-                // Nobody made the table yet, or somebody flushed the ruleset; or a key has an owner.
-                Err(refusal) if refusal.is_absent() || refusal.is_present() => {}
-                Err(refusal) => return Err(refusal.into()),
-            }
+    let opened = claim.localnet.is_none_or(|localnet| localnet.state == State::Open);
+    // Asked first, for a transaction that the kernel refuses costs it a grace period (some 16 ms).
+    if opened && is_whole(nft, claim)? {
+        let mut elements = Transaction::new();
+        claim.create(&mut elements);
+        match elements.commit(nft) {
+            Ok(()) => return Ok(()),
+            // A key has an owner; or somebody flushed the ruleset in this moment.
+            Err(refusal) if refusal.is_absent() || refusal.is_present() => {}
+            Err(refusal) => return Err(refusal.into()),
         }
+    }
+    for _ in 0..TRIES {
         let mut all = Transaction::only_at(nft.generation()?);
         make(&mut all, claim.policies);
         claim.evict(nft, &mut all)?;
@@ -56,6 +58,20 @@ pub fn publish(nft: &mut Nft, claim: &Claim<'_>) -> Result<(), Error> {
         }
     }
     Err(Error::Restless { doing: "publishing ports", tries: TRIES })
+}
+
+/// Whether the chains have their rules: nobody may have made them yet, or somebody has flushed them.
+fn is_whole(nft: &mut Nft, claim: &Claim<'_>) -> Result<bool, Error> {
+    let present = nft.table_rules(TABLE)?;
+    Ok(chains(claim.policies).iter().all(|chain| {
+        let rules = present.get(&chain.name).map(Vec::as_slice).unwrap_or_default();
+        are(rules, &chain.rules)
+    }))
+}
+
+/// Whether the rules that are there are those that are wanted.
+fn are(there: &[RuleState], wanted: &[Rule]) -> bool {
+    there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| there.is(wanted))
 }
 
 impl Claim<'_> {
@@ -119,10 +135,7 @@ fn target(publication: &Publication, owner: &Owner) -> Element {
 
 /// The element that has a key, if anyone published it.
 pub fn find(nft: &mut Nft, key: &Key) -> Result<Option<Element>, Error> {
-    match nft.element(Realm::of(key).targets(), value(key)) {
-        Err(refusal) if refusal.is_absent() => Ok(None),
-        found => Ok(found?),
-    }
+    Ok(nft.find(Realm::of(key).targets(), value(key))?)
 }
 
 /// Whether everything that [`publish`] makes is there.
@@ -137,9 +150,7 @@ pub fn holds(nft: &mut Nft, claim: &Claim<'_>) -> Result<(), Error> {
         let at = TABLE.chain(&chain.name);
         let base = nft.chain(at)?.map(|state| state.base);
         let rules = nft.rules(at)?;
-        let same = rules.len() == chain.rules.len()
-            && rules.iter().zip(&chain.rules).all(|(there, wanted)| there.is(wanted));
-        if base != Some(chain.base) || !same {
+        if base != Some(chain.base) || !are(&rules, &chain.rules) {
             return Err(Error::Mismatch {
                 what: format!("nftables chain {at}"),
                 expected: format!("its {} rules", chain.rules.len()),

@@ -2,7 +2,8 @@
 
 use attach::Error;
 use cni::Attachment;
-use kernel::nft::{Element, Nft, Transaction};
+use kernel::Family;
+use kernel::nft::{Element, Generation, Nft, SetName, Transaction};
 
 use crate::mapping::Key;
 use crate::owner::Owner;
@@ -39,13 +40,14 @@ fn remove(
         if chosen.is_empty() {
             return Ok(chosen);
         }
-        let mut removal = Transaction::only_at(generation);
-        for publication in &chosen {
-            let (realm, element) = (Realm::of(&publication.key), [Element::new(value(&publication.key))]);
-            removal.destroy_elements(realm.policies(), &element);
-            removal.destroy_elements(realm.targets(), &element);
-        }
-        match removal.commit(nft) {
+        let removed = match removal(generation, &chosen, Transaction::delete_elements).commit(nft) {
+            // A policy was taken away by hand.
+            Err(refusal) if refusal.is_absent() => {
+                removal(generation, &chosen, Transaction::destroy_elements).commit(nft)
+            }
+            removed => removed,
+        };
+        match removed {
             Ok(()) => return Ok(chosen),
             Err(refusal) if refusal.is_transient() => {}
             Err(refusal) => return Err(refusal.into()),
@@ -54,9 +56,32 @@ fn remove(
     Err(Error::Restless { doing: "withdrawing ports", tries: TRIES })
 }
 
+/// The removal of keys that were seen at a generation.
+fn removal(
+    generation: Generation,
+    chosen: &[Publication],
+    remove: impl for<'t> Fn(&'t mut Transaction, SetName<'_>, &[Element]) -> &'t mut Transaction,
+) -> Transaction {
+    let mut removal = Transaction::only_at(generation);
+    for realm in Realm::ALL {
+        let own = chosen.iter().filter(|publication| Realm::of(&publication.key) == realm);
+        let elements: Vec<Element> = own.map(|p| Element::new(value(&p.key))).collect();
+        if !elements.is_empty() {
+            remove(&mut removal, realm.policies(), &elements);
+            remove(&mut removal, realm.targets(), &elements);
+        }
+    }
+    removal
+}
+
+/// The hinted keys that are the attachment's; those of IPv4 first, for mostly they are all of them.
 fn hinted(nft: &mut Nft, attachment: &Attachment, hints: &[Key]) -> Result<Vec<(Publication, Owner)>, Error> {
-    let mut found = Vec::new();
-    for key in hints {
+    let mut found: Vec<(Publication, Owner)> = Vec::new();
+    let of = |family| hints.iter().filter(move |key| key.family == family);
+    for key in of(Family::V4).chain(of(Family::V6)) {
+        if found.first().and_then(|(_, owner)| owner.keys()) == Some(found.len()) {
+            break;
+        }
         let Some(element) = find(nft, key)? else { continue };
         let owner = Owner::read(element.comment.as_deref());
         let target = Realm::of(key).target(&element.data);

@@ -1,11 +1,12 @@
-// The floor: the least work that a process can do for ADD and DEL of loopback, bridge with host-local, and host-local, with
-// the same semantics as far as they cost anything: files, lock, checks of the bridge, links, addresses, routes, result.
+// The floor: the least work that a process can do for ADD and DEL of loopback, bridge with host-local, host-local, and of
+// the chained plugins (chained.h), with the same semantics as far as they cost anything: files, lock, checks of the bridge,
+// links, addresses, routes, rules, result.
 //
 // Not a plugin for use. It knows the bench's network only: bridge pfbr0, 10.77.0.0/16 and fd00:77::/64; it derives the
 // address from the digits at the end of CNI_CONTAINERID, searches its stdin for words instead of parsing it, and looks
-// for no mistakes. DEL leaves the kernel's RCU barrier to a child, as Ironbridge does. Chosen by the name it runs under.
+// for no mistakes. DEL leaves the kernel's RCU barriers to a child, as Ironbridge does. Chosen by the name it runs under.
 #include "attachment.h"
-#include "masquerade.h"
+#include "chained.h"
 #include <stdarg.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -145,7 +146,7 @@ static void bridge_add(const struct request *r, struct batch *b) {
     if (error) fail("veth", -error);
     uint32_t ip;
     inet_pton(AF_INET, r->v4, &ip);
-    if (r->masquerade) masquerade(b, NFT_MSG_NEWSETELEM, ip);
+    if (r->masquerade) change_address(b, NFT_MSG_NEWSETELEM, "pfmasq", ip);
     configure(r, b, sandbox);
     ask_link(s, b, 0, host);
     say("{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"pfbr0\"},{\"name\":\"%s\"},{\"name\":\"%s\",\"sandbox\":\"%s\"}],"
@@ -182,7 +183,7 @@ static void delete_link(int s, struct batch *b, int index) {
 static void bridge_del(const struct request *r, struct batch *b) {
     uint32_t ip;
     inet_pton(AF_INET, r->v4, &ip);
-    if (r->masquerade) masquerade(b, NFT_MSG_DELSETELEM, ip);
+    if (r->masquerade) change_address(b, NFT_MSG_DELSETELEM, "pfmasq", ip);
     if (setns(open_sandbox(r), CLONE_NEWNET)) fail("setns", errno);
     int s = netlink(NETLINK_ROUTE), index = link_index(s, r->ifname);
     if (index) delete_link(s, b, index);
@@ -206,6 +207,25 @@ static void host_local(const struct request *r) {
     if (r->add) say("{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"%s/16\",\"gateway\":\"10.77.0.1\"}],\"dns\":{}}", r->v4);
 }
 
+static void limit_bandwidth(const struct request *r, struct batch *b) {
+    int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (home < 0 || setns(open_sandbox(r), CLONE_NEWNET)) fail("setns", errno);
+    uint32_t index, mtu;
+    int end_index = look_inside(netlink(NETLINK_ROUTE), b, r->ifname, &index, &mtu);
+    if (setns(home, CLONE_NEWNET)) fail("setns", errno);
+    if (r->add) return bandwidth(config, end_index, r->index, b);
+    char name[16];
+    ifb_name(name, r->index);
+    int s = netlink(NETLINK_ROUTE);
+    delete_link(s, b, link_index(s, name));
+}
+
+static void tune(const struct request *r, struct batch *b) {
+    if (!r->add) return forget_tuning(config, r->container, r->ifname);
+    if (setns(open_sandbox(r), CLONE_NEWNET)) fail("setns", errno);
+    tuning(config, r->container, r->ifname, b);
+}
+
 int main(int count, char **words) {
     (void)count;
     const char *slash = strrchr(words[0], '/'), *name = slash ? slash + 1 : words[0];
@@ -218,6 +238,14 @@ int main(int count, char **words) {
         loopback(&r, &b);
     else if (!strcmp(name, "host-local"))
         host_local(&r);
+    else if (!strcmp(name, "portmap"))
+        portmap(config, r.add, &b);
+    else if (!strcmp(name, "firewall"))
+        firewall(config, r.add, &b);
+    else if (!strcmp(name, "tuning"))
+        tune(&r, &b);
+    else if (!strcmp(name, "bandwidth"))
+        limit_bandwidth(&r, &b);
     else
         fail(name, ENOSYS);
     return 0;

@@ -7,6 +7,8 @@ use crate::series::Series;
 pub enum Measure {
     /// Milliseconds; fewer are better.
     Milliseconds,
+    /// Microseconds; fewer are better.
+    Microseconds,
     /// Runs a second; more are better.
     PerSecond,
     /// Things that are counted; fewer are better.
@@ -84,7 +86,7 @@ impl Figure {
     pub fn ratio(&self, beside: &Beside) -> (f64, f64, Verdict) {
         let best = |series: &Series| match self.measure {
             Measure::PerSecond => series.max(),
-            Measure::Milliseconds | Measure::Count => series.min(),
+            Measure::Milliseconds | Measure::Microseconds | Measure::Count => series.min(),
         };
         let median = self.ours.median() / beside.series.median();
         let minimum = best(&self.ours) / best(&beside.series);
@@ -109,7 +111,7 @@ impl Figure {
     fn keeps(&self, value: f64, limit: f64) -> bool {
         match self.measure {
             Measure::PerSecond => value >= limit,
-            Measure::Milliseconds | Measure::Count => value <= limit,
+            Measure::Milliseconds | Measure::Microseconds | Measure::Count => value <= limit,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `./bench` at the top of the repository builds what is measured and runs this. Timings are shown, never asserted.
 
 mod call;
+mod contender;
 mod contest;
 mod error;
 mod figure;

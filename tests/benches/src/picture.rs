@@ -95,6 +95,7 @@ fn told(measure: Measure, value: f64) -> String {
     match measure {
         Measure::Milliseconds if value < 10.0 => format!("{value:.2} ms"),
         Measure::Milliseconds => format!("{value:.1} ms"),
+        Measure::Microseconds => format!("{value:.1} µs"),
         Measure::PerSecond => format!("{value:.0} /s"),
         Measure::Count => format!("{value:.0}"),
     }

@@ -51,6 +51,10 @@ impl Programs {
             ("plugin", "bridge"),
             ("plugin", "loopback"),
             ("plugin", "host-local"),
+            ("plugin", "portmap"),
+            ("plugin", "firewall"),
+            ("plugin", "tuning"),
+            ("plugin", "bandwidth"),
             ("crowd", "crowd"),
             ("routes", "routes"),
         ] {

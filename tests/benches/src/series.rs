@@ -1,7 +1,7 @@
 //! Many measurements of one thing, and what is told of them.
 
 /// One run of a process.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sample {
     /// From before the spawn to after the wait, in milliseconds.
     pub wall: f64,

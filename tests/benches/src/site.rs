@@ -20,7 +20,7 @@ impl Site {
         node.run(&format!("ip address add 10.77.0.1/16 dev {BRIDGE}"));
         node.run(&format!("ip address add fd00:77::1/64 dev {BRIDGE} nodad"));
         node.run(&format!("ip link set {BRIDGE} up"));
-        let table = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("floor/masquerade.nft");
+        let table = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("floor/rules.nft");
         node.run(&format!("nft -f {}", table.display()));
         Self { node }
     }

@@ -49,7 +49,7 @@ fn line(figure: &Figure) -> [String; 8] {
     };
     let spread = match measure {
         Measure::Milliseconds if ours.cpu() > 0.0 => format!("{:.2}, {:.2}", ours.p90(), ours.cpu()),
-        Measure::Milliseconds => format!("{:.2}", ours.p90()),
+        Measure::Milliseconds | Measure::Microseconds => format!("{:.2}", ours.p90()),
         Measure::PerSecond | Measure::Count => String::new(),
     };
     let own = match (figure.limit, figure.own_verdict()) {
@@ -73,6 +73,7 @@ fn line(figure: &Figure) -> [String; 8] {
 fn middle(measure: Measure, series: &Series) -> String {
     match measure {
         Measure::Milliseconds => format!("{:.2} ({:.2}) ms", series.median(), series.min()),
+        Measure::Microseconds => format!("{:.1} ({:.1}) µs", series.median(), series.min()),
         Measure::PerSecond => format!("{:.0} ({:.0}) /s", series.median(), series.max()),
         Measure::Count => format!("{:.0}", series.median()),
     }
@@ -87,7 +88,7 @@ fn ratio(figure: &Figure, beside: Option<&Beside>) -> String {
         (Measure::PerSecond, Some(limit)) => {
             format!("{median:.2} ({minimum:.2}) ≥ {limit} {}", word(verdict))
         }
-        (Measure::Milliseconds, Some(limit)) => {
+        (Measure::Milliseconds | Measure::Microseconds, Some(limit)) => {
             format!("{median:.digits$} ({minimum:.digits$}) ≤ {limit} {}", word(verdict))
         }
         (_, None) => format!("{median:.digits$} ({minimum:.digits$})"),

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{bridge as bridge_network, ipam};
-use crate::contest::{Contender, Cycles, interleave};
+use super::{bridge as bridge_network, ipam, with};
+use crate::contender::Contender;
+use crate::contest::{Cycles, interleave};
 use crate::error::Error;
 use crate::figure::{Figure, Measure};
 use crate::options::Effort;
@@ -20,6 +21,18 @@ pub(super) struct Sides {
 }
 
 impl Sides {
+    /// Of the cycles of the three, in that order.
+    pub(super) fn of(cycles: Vec<Cycles>) -> Self {
+        let mut cycles = cycles.into_iter();
+        Self { cycles: [(); 3].map(|()| cycles.next().unwrap_or_default()) }
+    }
+
+    /// The reference's.
+    pub(super) fn reference(&self) -> &Cycles {
+        let [reference, ..] = &self.cycles;
+        reference
+    }
+
     /// A line from one of the verbs, with the limits of the issue.
     pub(super) fn figure(&self, work: &str, of: fn(&Cycles) -> &Series, limits: (f64, f64)) -> Figure {
         let [reference, ours, floor] = &self.cycles;
@@ -35,9 +48,7 @@ pub(super) fn sides(
     rounds: usize,
     contender: impl Fn(Side) -> Contender,
 ) -> Result<Sides, Error> {
-    let cycles = interleave(site, &Side::ALL.map(contender), rounds)?;
-    let mut cycles = cycles.into_iter();
-    Ok(Sides { cycles: [(); 3].map(|()| cycles.next().unwrap_or_default()) })
+    Ok(Sides::of(interleave(site, &Side::ALL.map(contender), rounds)?))
 }
 
 /// `loopback` ADD.
@@ -70,11 +81,8 @@ pub fn dual_stack(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Er
 /// The same with masquerade: the reference's by iptables, ours and the floor's by nftables over netlink.
 pub fn masquerade(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
     let sides = attach(programs, effort, |side| {
-        let mut network = bridge_network(&ipam(programs, side, "masquerade", &["10.77.0.0/16"]));
-        if let Some(members) = network.as_object_mut() {
-            members.insert("ipMasq".to_owned(), Value::Bool(true));
-        }
-        network
+        let network = bridge_network(&ipam(programs, side, "masquerade", &["10.77.0.0/16"]));
+        with(network, &json!({"ipMasq": true}))
     })?;
     Ok(vec![sides.figure("the same ADD with ipMasq", |cycles| &cycles.add, (0.08, 1.5))])
 }

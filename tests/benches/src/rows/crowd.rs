@@ -8,7 +8,7 @@ use netns_fixtures::{Space, within};
 use super::attach::sides;
 use super::reservations::fill;
 use super::{bridge, ipam};
-use crate::contest::Contender;
+use crate::contender::Contender;
 use crate::error::Error;
 use crate::figure::Figure;
 use crate::options::Effort;

@@ -1,9 +1,13 @@
 //! What is measured: the rows of the table.
 
 mod attach;
+mod chain;
+mod chained;
 mod counts;
 mod crowd;
 mod daemon;
+mod first_packet;
+mod published;
 mod reservations;
 mod workers;
 
@@ -24,7 +28,7 @@ pub struct Row {
 }
 
 /// All of them, in the table's order.
-pub const ROWS: [Row; 9] = [
+pub const ROWS: [Row; 14] = [
     Row { name: "loopback", run: attach::loopback },
     Row { name: "bridge", run: attach::bridge },
     Row { name: "dual", run: attach::dual_stack },
@@ -32,6 +36,11 @@ pub const ROWS: [Row; 9] = [
     Row { name: "crowd", run: crowd::run },
     Row { name: "host-local", run: reservations::run },
     Row { name: "workers", run: workers::run },
+    Row { name: "chain", run: chain::run },
+    Row { name: "published", run: published::run },
+    Row { name: "chain-workers", run: workers::chain },
+    Row { name: "chained", run: chained::run },
+    Row { name: "first-packet", run: first_packet::run },
     Row { name: "counts", run: counts::run },
     Row { name: "daemon", run: daemon::run },
 ];
@@ -40,6 +49,14 @@ pub const ROWS: [Row; 9] = [
 fn ipam(programs: &Programs, side: Side, row: &str, subnets: &[&str]) -> Value {
     let ranges: Vec<Value> = subnets.iter().map(|subnet| json!([{"subnet": subnet}])).collect();
     json!({"type": "host-local", "dataDir": programs.state(side, row), "ranges": ranges})
+}
+
+/// A configuration with further keys.
+fn with(mut config: Value, keys: &Value) -> Value {
+    if let (Some(members), Some(more)) = (config.as_object_mut(), keys.as_object()) {
+        members.extend(more.clone());
+    }
+    config
 }
 
 /// A bridge network: gateway, default route, addresses from host-local.

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::json;
 
 use super::ipam;
-use crate::contest::{Contender, Cycles, interleave};
+use crate::contender::Contender;
+use crate::contest::{Cycles, interleave};
 use crate::error::Error;
 use crate::figure::{Figure, Measure};
 use crate::options::Effort;

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use netns_fixtures::{Pod, Space};
 
-use super::{bridge, ipam};
-use crate::contest::{Contender, container};
+use super::{bridge, chain, ipam};
+use crate::contender::Contender;
 use crate::error::Error;
 use crate::figure::{Figure, Measure};
 use crate::options::Effort;
@@ -17,37 +17,63 @@ use crate::site::Site;
 const ROUNDS: usize = 7;
 const WORKERS: usize = 8;
 const ATTACHMENTS: usize = 100;
+/// What the reference does of the chain in a round: four a second, and each one slower than the one before.
+const FEW: usize = 16;
 
 /// ADDs a second; the DELs between two rounds are not timed.
 pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
-    let site = Site::new();
-    let pods = Site::pods(ATTACHMENTS);
-    let paths: Vec<String> = pods.iter().map(Pod::path).collect();
-    let mut rates: [Vec<f64>; 3] = Default::default();
-    for _ in 0..effort.rounds(ROUNDS) {
-        for (side, rates) in Side::ALL.into_iter().zip(&mut rates) {
-            let ipam = ipam(programs, side, "workers", &["10.77.0.0/16"]);
-            let contender = Contender::new(programs, side, "bridge", &bridge(&ipam));
-            rates.push(site.node().inside(|| round(&contender, &paths))?);
-        }
-    }
-    let [reference, ours, floor] = rates.map(Series::of);
+    let contender = |side| {
+        let ipam = ipam(programs, side, "workers", &["10.77.0.0/16"]);
+        Contender::new(programs, side, "bridge", &bridge(&ipam))
+    };
+    let [reference, ours, floor] = rates(effort, |_| ATTACHMENTS, contender)?;
     let figure = Figure::new("8 workers, bridge ADDs a second", Measure::PerSecond, &ours)
         .reference(&reference, Some(3.3))
         .floor(&floor, 0.7);
     Ok(vec![figure])
 }
 
+/// The same of bridge + ipMasq + portmap with two ports.
+pub fn chain(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
+    let count = |side| if side == Side::Reference { FEW } else { ATTACHMENTS };
+    let contender = |side| chain::contender(programs, side, "chain-workers");
+    let [reference, ours, floor] = rates(effort, count, contender)?;
+    let figure = Figure::new("8 workers, ADDs of that chain a second", Measure::PerSecond, &ours)
+        .reference(&reference, Some(50.0))
+        .floor(&floor, 0.6);
+    Ok(vec![figure])
+}
+
+/// ADDs a second of each side, each doing `count` of them in a round.
+fn rates(
+    effort: Effort,
+    count: impl Fn(Side) -> usize,
+    contender: impl Fn(Side) -> Contender,
+) -> Result<[Series; 3], Error> {
+    let site = Site::new();
+    let pods = Site::pods(ATTACHMENTS);
+    let paths: Vec<String> = pods.iter().map(Pod::path).collect();
+    let mut rates: [Vec<f64>; 3] = Default::default();
+    for _ in 0..effort.rounds(ROUNDS) {
+        for (side, rates) in Side::ALL.into_iter().zip(&mut rates) {
+            let some = paths.get(..count(side)).unwrap_or(&paths);
+            let contender = contender(side);
+            rates.push(site.node().inside(|| round(&contender, some))?);
+        }
+    }
+    Ok(rates.map(Series::of))
+}
+
 fn round(contender: &Contender, pods: &[String]) -> Result<f64, Error> {
     let began = Instant::now();
     let added = share(pods, |number, pod| {
-        let (_, result) = contender.add(&container(number), pod)?;
+        let (_, result) = contender.add(number, pod)?;
         Ok((number, result))
     })?;
     let took = began.elapsed().as_secs_f64();
     share(&added, |_, (number, result)| {
         let pod = pods.get(*number).map_or("", String::as_str);
-        contender.del(&container(*number), pod, result)
+        contender.del(*number, pod, result)
     })?;
     #[expect(clippy::cast_precision_loss, reason = "a hundred")]
     let count = pods.len() as f64;
