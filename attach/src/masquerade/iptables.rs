@@ -45,8 +45,9 @@ fn dialect(family: Family) -> Dialect {
 pub(super) fn add(attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {
     for address in addresses {
         let dialect = dialect(Family::of(address.ip()));
-        let jump = if jumps(&dialect, attachment, *address)? { "" } else { "-A POSTROUTING" };
-        restore(&dialect, &ruleset(&dialect, attachment, *address, jump))?;
+        let jumped = jumps(&dialect, attachment, *address)?;
+        let rules = rules(attachment, &[*address], if jumped { &[] } else { std::slice::from_ref(address) });
+        restore(&dialect, &format!("*nat\n{rules}COMMIT\n"))?;
     }
     Ok(())
 }
@@ -65,20 +66,23 @@ pub(super) fn holds(attachment: &Attachment, addresses: &[Cidr]) -> Result<(), E
     Ok(())
 }
 
-/// The text for `iptables-restore --noflush`: the chain anew, and the jump if `jump` is not empty.
-fn ruleset(dialect: &Dialect, attachment: &Attachment, address: Cidr, jump: &str) -> String {
+/// The lines for table `nat`: the chain anew for these addresses of one family, and a jump for each of `jumps`.
+pub(super) fn rules(attachment: &Attachment, addresses: &[Cidr], jumps: &[Cidr]) -> String {
     let chain = reference_chain(attachment);
-    let comment = quoted(&reference_comment(attachment));
-    let note = format!("-m comment --comment {comment}");
-    let network = address.network();
-    let mut text = format!("*nat\n:{chain} - [0:0]\n");
+    let note = format!("-m comment --comment {}", quoted(&reference_comment(attachment)));
+    let mut text = format!(":{chain} - [0:0]\n");
+    let networks: BTreeSet<Cidr> = addresses.iter().map(|address| address.network()).collect();
     // Writing to a String cannot fail.
-    writeln!(text, "-A {chain} -d {network} {note} -j ACCEPT").ok();
-    writeln!(text, "-A {chain} ! -d {} {note} -j MASQUERADE", dialect.multicast).ok();
-    if !jump.is_empty() {
-        writeln!(text, "{jump} -s {} {note} -j {chain}", address.ip()).ok();
+    for network in &networks {
+        writeln!(text, "-A {chain} -d {network} {note} -j ACCEPT").ok();
     }
-    text.push_str("COMMIT\n");
+    if let Some(network) = networks.first() {
+        let multicast = dialect(Family::of(network.ip())).multicast;
+        writeln!(text, "-A {chain} ! -d {multicast} {note} -j MASQUERADE").ok();
+    }
+    for address in jumps {
+        writeln!(text, "-A POSTROUTING -s {} {note} -j {chain}", address.ip()).ok();
+    }
     text
 }
 
@@ -246,16 +250,16 @@ mod tests {
     fn the_rules_are_the_references_to_the_letter() {
         let attachment =
             Attachment { network: "bmnet".into(), container_id: "abc123".into(), ifname: "eth0".into() };
-        let text =
-            ruleset(&dialect(Family::V4), &attachment, "10.99.0.2/16".parse().unwrap(), "-A POSTROUTING");
+        let address = ["10.99.0.2/16".parse().unwrap()];
+        let text = rules(&attachment, &address, &address);
         let note = r#"-m comment --comment "name: \"bmnet\" id: \"abc123\"""#;
         assert_eq!(
             text,
             format!(
-                "*nat\n:CNI-fbb60b45a5a6709de0c01fd5 - [0:0]\n\
+                ":CNI-fbb60b45a5a6709de0c01fd5 - [0:0]\n\
                  -A CNI-fbb60b45a5a6709de0c01fd5 -d 10.99.0.0/16 {note} -j ACCEPT\n\
                  -A CNI-fbb60b45a5a6709de0c01fd5 ! -d 224.0.0.0/4 {note} -j MASQUERADE\n\
-                 -A POSTROUTING -s 10.99.0.2 {note} -j CNI-fbb60b45a5a6709de0c01fd5\nCOMMIT\n"
+                 -A POSTROUTING -s 10.99.0.2 {note} -j CNI-fbb60b45a5a6709de0c01fd5\n"
             )
         );
     }

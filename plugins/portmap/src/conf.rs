@@ -140,6 +140,27 @@ impl Conf {
         }
     }
 
+    /// The mark that iptables' chains set and masquerade by; none where another program does, or nobody.
+    #[must_use]
+    pub fn iptables_mark(&self) -> Option<u32> {
+        match &self.backend {
+            Backend::Iptables { marking: Marking::Mark(mark), .. } if self.masquerade != Masquerade::Off => {
+                Some(*mark)
+            }
+            Backend::Iptables { .. } | Backend::Nftables { .. } => None,
+        }
+    }
+
+    /// The same by the iptables backend; conditions in nftables' words are left out.
+    #[must_use]
+    pub fn for_reference(mut self) -> Self {
+        if let Backend::Nftables { mark, .. } = self.backend {
+            let (conditions4, conditions6) = (Vec::new(), Vec::new());
+            self.backend = Backend::Iptables { marking: Marking::Mark(mark), conditions4, conditions6 };
+        }
+        self
+    }
+
     fn check(written: &NetConf, network: &str) -> Result<Self, Error> {
         let refuse = |reason| Error::Conf { network: network.to_owned(), reason };
         Ok(Self {

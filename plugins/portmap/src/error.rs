@@ -85,6 +85,12 @@ pub enum Error {
         /// What is missing, and what to do.
         reason: String,
     },
+    /// Going back to the reference: it would not find this again.
+    #[error("{what}")]
+    NoReference {
+        /// What, and why.
+        what: String,
+    },
     /// ADD failed, and so did taking back what it had done.
     #[error("{cause}; undoing it failed too: {failure}")]
     RollbackIncomplete {
@@ -107,7 +113,7 @@ impl Error {
             Self::Restless { .. } => Code::TRY_AGAIN_LATER,
             Self::Cni(object) => object.code,
             Self::Conf { .. } | Self::NoPrevResult { .. } | Self::NoAddress { .. } => Code::INVALID_CONFIG,
-            Self::Unsupported { .. } => Code::UNSUPPORTED_FIELD,
+            Self::Unsupported { .. } | Self::NoReference { .. } => Code::UNSUPPORTED_FIELD,
             Self::PortTaken { .. } => Code::PORT_TAKEN,
             Self::Mismatch { .. } => Code::CHECK_MISMATCH,
             Self::NotAvailable { .. } => Code::NOT_AVAILABLE,

@@ -6,6 +6,7 @@ pub mod conf;
 mod error;
 mod flows;
 mod foreign;
+pub mod handback;
 mod iptables;
 mod localnet;
 pub mod mapping;
