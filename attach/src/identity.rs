@@ -72,7 +72,8 @@ impl Mark {
     /// Whether an interface alias is a mark, of whatever attachment.
     #[must_use]
     pub fn is_any(alias: &str) -> bool {
-        Self::key_in(alias).is_some_and(|key| alias.get(key.len()..).is_some_and(|t| t.starts_with(", net: ")))
+        Self::key_in(alias)
+            .is_some_and(|key| alias.get(key.len()..).is_some_and(|t| t.starts_with(", net: ")))
     }
 
     /// The part of a comment or alias that decides, if it begins with one: the same on all that an attachment has.

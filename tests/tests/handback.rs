@@ -1,16 +1,14 @@
 //! The way back: `ironbridge handback` gives live pods the reference's rules, and the reference's CHECK and DEL find them.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use netns_fixtures::{
-    Bins, CniTool, Echo, Network, Node, Pinger, Pod, Protocol, Snapshot, Space, assert_same, eventually, needs,
-    tcp_echo, udp_echo,
+    Bins, Clients, CniTool, Echo, Invocation, Network, Pinger, Pod, Protocol, Snapshot, Space, Strace,
+    assert_same, needs, tcp_echo,
 };
 use serde_json::{Value, json};
-use tests::ports::mapping;
+use tests::ports::{mapping, mapping_at};
 use tests::{World, address, merged};
 
 /// A chain of everything that leaves rules on a node, as the reference 1.1.1 reads it too.
@@ -31,9 +29,15 @@ fn world() -> World {
 #[track_caller]
 fn attach(tool: &CniTool<'_>, mappings: &[Value]) -> (Pod, Value) {
     let pod = Pod::new();
+    let result = attach_to(tool, &pod, mappings);
+    (pod, result)
+}
+
+#[track_caller]
+fn attach_to(tool: &CniTool<'_>, pod: &Pod, mappings: &[Value]) -> Value {
     let output = tool.run("add", &pod.path(), &json!({"portMappings": mappings}).to_string());
     assert!(output.status.success(), "cnitool add: {}", told(&output));
-    (pod, serde_json::from_slice(&output.stdout).expect("cnitool prints the result"))
+    serde_json::from_slice(&output.stdout).expect("cnitool prints the result")
 }
 
 #[track_caller]
@@ -52,49 +56,6 @@ fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Clients outside: each round asks by a new TCP connection, by a new UDP flow, and by one UDP flow that goes on.
-struct Clients {
-    asked: AtomicUsize,
-    lost: AtomicUsize,
-    stop: AtomicBool,
-}
-
-impl Clients {
-    fn run(&self, from: &Node, tcp: &[SocketAddr], udp: &[SocketAddr]) {
-        let old: Vec<(UdpSocket, SocketAddr)> = udp.iter().map(|to| (flow(from, *to), *to)).collect();
-        while !self.stop.load(Ordering::Relaxed) {
-            tcp.iter().for_each(|to| self.count(tcp_echo(from, *to).is_ok()));
-            udp.iter().for_each(|to| self.count(udp_echo(from, *to).is_ok()));
-            old.iter().for_each(|(socket, _)| self.count(ask(socket)));
-        }
-    }
-
-    fn count(&self, answered: bool) {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        self.lost.fetch_add(usize::from(!answered), Ordering::Relaxed);
-    }
-
-    #[track_caller]
-    fn await_more(&self, count: usize) {
-        let enough = self.asked.load(Ordering::Relaxed) + count;
-        eventually("the clients ask on", Duration::from_secs(60), || {
-            (self.asked.load(Ordering::Relaxed) >= enough).then_some(())
-        });
-    }
-}
-
-fn flow(from: &Node, to: SocketAddr) -> UdpSocket {
-    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = from.inside(|| UdpSocket::bind(any)).expect("a UDP socket");
-    socket.connect(to).expect("a UDP socket has a peer");
-    socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a socket has a timeout");
-    socket
-}
-
-fn ask(socket: &UdpSocket) -> bool {
-    socket.send(b"who am I?").is_ok() && socket.recv(&mut [0; 128]).is_ok()
-}
-
 /// The node's rules that are ours.
 fn ours(snapshot: &Snapshot) -> Vec<&String> {
     snapshot.section("firewall").iter().filter(|line| line.contains("ironbridge_")).collect()
@@ -110,7 +71,7 @@ fn live_pods_go_back_under_traffic_and_the_reference_takes_them_from_there() {
     // The reference's shared chains stay for ever: they are there before, as on any node that it has served.
     let resident = [mapping("tcp", 8000, 80)];
     let (_resident, _) = attach(&other, &resident);
-    let before = world.snapshot();
+    let before = state(&world);
 
     let ports = [
         [mapping("tcp", 8081, 80), mapping("udp", 5301, 53)],
@@ -121,43 +82,105 @@ fn live_pods_go_back_under_traffic_and_the_reference_takes_them_from_there() {
         .iter()
         .map(|(pod, _)| [Echo::start(pod, Protocol::Tcp, 80), Echo::start(pod, Protocol::Udp, 53)])
         .collect();
-    let host: [IpAddr; 2] = [world.underlay.ipv4(0), world.underlay.ipv6(0)];
-    let at = |ports: [u16; 2]| -> Vec<SocketAddr> {
-        host.iter().flat_map(|ip| ports.map(|port| SocketAddr::new(*ip, port))).collect()
-    };
-    let (tcp, udp) = (at([8081, 8082]), at([5301, 5302]));
-    let clients =
-        Clients { asked: AtomicUsize::new(0), lost: AtomicUsize::new(0), stop: AtomicBool::new(false) };
     let out = Pinger::start(&pods[0].0, world.underlay.hub_ip());
-    std::thread::scope(|scope| {
-        scope.spawn(|| clients.run(world.underlay.hub(), &tcp, &udp));
+    let (tcp, udp) = (published(&world, [8081, 8082]), published(&world, [5301, 5302]));
+    let tally = Clients::during(world.underlay.hub(), (&tcp, &udp), |clients| {
         clients.await_more(24);
         let output = handback(&world, &tool, &[]);
         assert!(output.status.success(), "{}", told(&output));
         assert_eq!(told(&output).matches("handed back: net: proving").count(), 2, "{}", told(&output));
         clients.await_more(60);
         out.await_answers(10);
-        clients.stop.store(true, Ordering::Relaxed);
     });
     let loss = out.stop();
-    let (asked, lost) = (clients.asked.into_inner(), clients.lost.into_inner());
-    println!("through handback: {lost} of {asked} requests lost, {} of {} pings lost", loss.lost, loss.sent);
-    assert_eq!((lost, loss.lost), (0, 0), "of {asked} requests, and pings {loss:?}");
+    assert_eq!((tally.lost.as_slice(), loss.lost), (&[][..], 0), "of {} requests, and {loss:?}", tally.asked);
     assert_eq!(ours(&world.snapshot()), Vec::<&String>::new());
 
-    let outside = Echo::start(world.underlay.hub(), Protocol::Tcp, 99);
-    for (pod, _) in &pods {
-        let seen = tcp_echo(pod, outside.at(world.underlay.hub_ip())).expect("pods reach the world");
-        assert_eq!(seen, world.underlay.ipv4(0), "they are masqueraded");
-    }
+    assert_masqueraded(&world, &pods);
     for ((pod, _), own) in pods.iter().zip(&ports) {
-        succeed(&other, "check", pod, own);
         succeed(&tool, "check", pod, own);
     }
     for ((pod, _), own) in pods.iter().zip(&ports) {
         succeed(&other, "del", pod, own);
     }
-    assert_same(&before, &world.snapshot(), "after the reference's DEL of what was handed back");
+    assert_same(&before, &state(&world), "after the reference's DEL of what was handed back");
+}
+
+#[test]
+fn the_reference_checks_what_was_handed_back_and_deletes_the_limiters_too() {
+    needs!(IptablesNat);
+    needs!(Ifb);
+    let (world, reference) = (world(), Bins::reference());
+    let limits = json!({"type": "bandwidth", "egressRate": 80_000_000, "egressBurst": 8_000_000});
+    let mut network = chain(&world, &json!({})).plugin(limits);
+    // The reference's CHECK of port mappings fails on its own work: it looks for the rules of one family in the other.
+    network.plugins.retain(|plugin| plugin["type"] != "portmap");
+    let tool = CniTool::new(world.host(), &world.bins, &network);
+    let other = tool.swapped(&reference);
+    let (_resident, _) = attach(&other, &[]);
+    let before = state(&world);
+    let (pod, _) = attach(&tool, &[]);
+    let output = handback(&world, &tool, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    succeed(&other, "check", &pod, &[]);
+    succeed(&tool, "check", &pod, &[]);
+    succeed(&other, "del", &pod, &[]);
+    assert_same(&before, &state(&world), "after the reference's DEL");
+}
+
+#[test]
+fn the_rules_are_those_that_the_reference_would_have_made() {
+    needs!(IptablesNat);
+    let (world, reference) = (world(), Bins::reference());
+    let tool = CniTool::new(world.host(), &world.bins, &chain(&world, &json!({})));
+    let other = tool.swapped(&reference);
+    let (_resident, _) = attach(&other, &[mapping("tcp", 8000, 80)]);
+    let ports = [
+        mapping("tcp", 8081, 80),
+        mapping("udp", 5301, 53),
+        mapping_at("192.168.50.1", "tcp", 8083, 80),
+        mapping_at("fd50::1", "tcp", 8084, 80),
+    ];
+    // One sandbox, and so one container to cnitool: first by us and handed back, then by the reference.
+    let (pod, ours) = attach(&tool, &ports);
+    let output = handback(&world, &tool, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let handed_back = renamed(&state(&world), &ours);
+    succeed(&other, "del", &pod, &ports);
+    let theirs = attach_to(&other, &pod, &ports);
+    assert_eq!(handed_back, renamed(&state(&world), &theirs));
+}
+
+/// Where the host's ports are reached, by both of its addresses.
+fn published(world: &World, ports: [u16; 2]) -> Vec<SocketAddr> {
+    let host: [IpAddr; 2] = [world.underlay.ipv4(0), world.underlay.ipv6(0)];
+    host.iter().flat_map(|ip| ports.map(|port| SocketAddr::new(*ip, port))).collect()
+}
+
+#[track_caller]
+fn assert_masqueraded(world: &World, pods: &[(Pod, Value)]) {
+    let outside = Echo::start(world.underlay.hub(), Protocol::Tcp, 99);
+    for (pod, _) in pods {
+        let seen = tcp_echo(pod, outside.at(world.underlay.hub_ip())).expect("pods reach the world");
+        assert_eq!(seen, world.underlay.ipv4(0), "they are masqueraded");
+    }
+}
+
+/// The node's rules with the pod's addresses, and what bears random names, under names that do not change.
+fn renamed(snapshot: &Snapshot, result: &Value) -> Vec<String> {
+    let host_end = &result["interfaces"][1]["name"];
+    let names = [
+        (address(result, 0), "ADDRESS4".to_owned()),
+        (address(result, 1), "ADDRESS6".to_owned()),
+        (host_end.as_str().expect("a name").to_owned(), "HOST-END".to_owned()),
+        (result["interfaces"][2]["mac"].as_str().expect("an address").to_owned(), "MAC".to_owned()),
+    ];
+    snapshot.clone().with_names(&names).section("firewall").to_vec()
+}
+
+/// The state of the node; that we have fixed the bridge's MAC address goes on being true.
+fn state(world: &World) -> Snapshot {
+    world.snapshot().with_names(&[(" ifalias=\"ironbridge\"".to_owned(), String::new())])
 }
 
 #[test]
@@ -246,4 +269,40 @@ fn rules_of_pods_that_are_gone_are_removed_and_named() {
     let after = world.snapshot();
     assert_eq!(ours(&after), Vec::<&String>::new());
     assert!(!after.section("firewall").iter().any(|line| line.contains("8082")), "{after:?}");
+}
+
+/// System calls by which it acts, or is about to: of others, it is as good to be killed before the next of these.
+const ACTS: [&str; 5] = ["execve", "sendto", "sendmsg", "write", "wait4"];
+
+#[test]
+fn killed_anywhere_it_goes_on_from_there() {
+    needs!(IptablesNat);
+    let world = world();
+    let tool = CniTool::new(world.host(), &world.bins, &chain(&world, &json!({})));
+    let ports = [mapping("tcp", 8081, 80)];
+    let (pod, first) = attach(&tool, &ports);
+    let _server = Echo::start(&pod, Protocol::Tcp, 80);
+    let client = |when: &str| {
+        let to = published(&world, [8081, 8081])[0];
+        tcp_echo(world.underlay.hub(), to).unwrap_or_else(|error| panic!("{when}: {error}"));
+    };
+    let state = tool.state().display().to_string();
+    let run = Invocation::new(&world.bins, "ironbridge").arguments(&["handback", "--cache-dir", &state]);
+    let (answer, trace) = Strace::list(&run, world.host());
+    assert!(answer.succeeded(), "{answer}");
+    let handed_back = renamed(&world.snapshot(), &first);
+    let mut struck = 0;
+    for (name, nth) in trace.places().iter().filter(|(name, _)| ACTS.contains(&name.as_str())) {
+        // As it was before: the reference's rules go, ours come.
+        succeed(&tool, "del", &pod, &ports);
+        let result = attach_to(&tool, &pod, &ports);
+        let answer = Strace::kill_at(&run, world.host(), (name, *nth));
+        struck += usize::from(!answer.succeeded());
+        client(&format!("killed at {name} {nth}"));
+        let again = run.run(world.host());
+        assert!(again.succeeded(), "after a kill at {name} {nth}: {again}");
+        assert_eq!(renamed(&world.snapshot(), &result), handed_back, "after a kill at {name} {nth}");
+        client(&format!("handed back after a kill at {name} {nth}"));
+    }
+    assert!(struck > 20, "only {struck} runs were struck");
 }

@@ -3,7 +3,8 @@
 use cni::Attachment;
 use kernel::Mac;
 use kernel::nft::{
-    Base, Chain, ChainKind, ChainName, Family, Hook, Nft, Policy, Relation, Rule, Table, Transaction, priority,
+    Base, Chain, ChainKind, ChainName, Family, Hook, Nft, Policy, Relation, Rule, Table, Transaction,
+    priority,
 };
 
 use crate::error::Error;

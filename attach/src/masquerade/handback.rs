@@ -41,7 +41,8 @@ pub fn rules(masqueraded: &[(Attachment, Cidr)], family: Family, saved: &str) ->
     let mut text = String::new();
     for (chain, (attachment, addresses)) in &chains {
         let leads = format!(" -j {chain}");
-        let stale = saved.lines().filter(|line| line.starts_with("-A POSTROUTING ") && line.ends_with(&leads));
+        let stale =
+            saved.lines().filter(|line| line.starts_with("-A POSTROUTING ") && line.ends_with(&leads));
         text.extend(stale.map(|line| format!("{}\n", line.replacen("-A", "-D", 1))));
         text.push_str(&iptables::rules(attachment, addresses, addresses));
     }

@@ -88,7 +88,8 @@ pub fn removal(
         guard::handback::add(nft, &mut batch, (attachment, &held))?;
     }
     let used = used(plan, state);
-    let staying: Vec<&Held> = plan.leaving.iter().filter(|held| used.contains(&held.set.table.to_string())).collect();
+    let staying: Vec<&Held> =
+        plan.leaving.iter().filter(|held| used.contains(&held.set.table.to_string())).collect();
     let of = |sets: &[kernel::nft::SetName<'static>]| -> Vec<&Held> {
         staying.iter().copied().filter(|held| sets.contains(&held.set)).collect()
     };

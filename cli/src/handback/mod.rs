@@ -82,7 +82,9 @@ impl Handback {
         let extras = if self.give_up { Extras::GiveUp } else { Extras::Keep };
         let mut plan = Plan::of(&state, &results, extras);
         for interface in portmap::handback::guarded(nft)? {
-            let what = format!("packets from behind {interface} to 127.0.0.0/8 are dropped only while our table is there");
+            let what = format!(
+                "packets from behind {interface} to 127.0.0.0/8 are dropped only while our table is there"
+            );
             plan.tell(Fate::Note, &what);
         }
         trace::look(&results, &mut plan)?;

@@ -126,7 +126,8 @@ impl Plan {
         if !parts.is_empty() {
             let attachment = remembered.attachment.clone();
             self.tell(Fate::HandedBack, &format!("{}: {}", Name(&attachment), parts.join(", ")));
-            let addresses = belongings.masquerade.iter().chain(&belongings.firewall).filter_map(trace::address);
+            let addresses =
+                belongings.masquerade.iter().chain(&belongings.firewall).filter_map(trace::address);
             self.attachments.push((attachment, addresses.collect()));
         }
     }

@@ -120,7 +120,8 @@ impl Remembered {
     /// The call that an ADD of the list's plugin of this type was, but with the whole list's result; `None` if the list
     /// has no such plugin.
     pub fn call(&self, plugin: &str) -> Option<Result<Call, String>> {
-        let conf = self.plugins.iter().find(|conf| conf.get("type").and_then(Value::as_str) == Some(plugin))?;
+        let conf =
+            self.plugins.iter().find(|conf| conf.get("type").and_then(Value::as_str) == Some(plugin))?;
         Some(self.request(conf).map_err(|error| format!("{}: {error}", self.path.display())))
     }
 
@@ -131,8 +132,10 @@ impl Remembered {
             fields.insert("cniVersion".into(), self.version.clone());
             fields.extend(self.result.clone().map(|result| ("prevResult".to_owned(), result)));
             let known = fields.get("capabilities").and_then(Value::as_object).cloned().unwrap_or_default();
-            let given = self.capabilities.iter().filter(|(name, _)| known.get(*name) == Some(&Value::Bool(true)));
-            let given: Map<String, Value> = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let given =
+                self.capabilities.iter().filter(|(name, _)| known.get(*name) == Some(&Value::Bool(true)));
+            let given: Map<String, Value> =
+                given.map(|(name, value)| (name.clone(), value.clone())).collect();
             if !given.is_empty() {
                 fields.insert("runtimeConfig".into(), given.into());
             }

@@ -64,7 +64,8 @@ pub fn rules(all: &[Acceptance], family: Family, saved: &str) -> String {
         if addresses.is_empty() || (accepted.is_empty() && wanted.policed.is_none()) {
             continue;
         }
-        let chains = Chains { addresses: accepted, admin: &conf.admin_chain, policed: wanted.policed.as_ref() };
+        let chains =
+            Chains { addresses: accepted, admin: &conf.admin_chain, policed: wanted.policed.as_ref() };
         for line in script::lines(&chains, &present) {
             grow(&mut present, &line);
             text.push_str(&line);

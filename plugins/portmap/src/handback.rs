@@ -55,7 +55,9 @@ impl Ports {
         };
         let unknown = held.iter().find(|held| known(held) != Some(true))?;
         let realm = Realm::ALL.into_iter().find(|realm| realm.targets() == unknown.set)?;
-        Some(realm.key(&unknown.element.key).map_or_else(|| "an unreadable key".into(), |key| key.to_string()))
+        Some(
+            realm.key(&unknown.element.key).map_or_else(|| "an unreadable key".into(), |key| key.to_string()),
+        )
     }
 }
 
