@@ -1,65 +1,15 @@
 //! The way back: `ironbridge handback` gives live pods the reference's rules, and the reference's CHECK and DEL find them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Command, Output};
 
 use netns_fixtures::{
-    Bins, Clients, CniTool, Echo, Invocation, Network, Pinger, Pod, Protocol, Snapshot, Space, Strace,
-    assert_same, needs, tcp_echo,
+    Bins, Clients, CniTool, Echo, Invocation, Pinger, Pod, Protocol, Snapshot, Space, Strace, assert_same,
+    needs, tcp_echo,
 };
 use serde_json::{Value, json};
 use tests::ports::{mapping, mapping_at};
-use tests::{World, address, merged};
-
-/// A chain of everything that leaves rules on a node, as the reference 1.1.1 reads it too.
-fn chain(world: &World, bridge: &Value) -> Network {
-    let ipam = world.ipam(&["10.66.0.0/24", "fd66::/64"]);
-    let plain = json!({"isDefaultGateway": true, "ipMasq": true, "hairpinMode": true, "macspoofchk": true, "ipam": ipam});
-    world
-        .bridge(&merged(plain, bridge))
-        .plugin(json!({"type": "portmap", "capabilities": {"portMappings": true}}))
-        .plugin(json!({"type": "firewall", "ingressPolicy": "same-bridge"}))
-}
-
-fn world() -> World {
-    World { version: "1.0.0", ..World::ours() }
-}
-
-/// A pod of a tool with ports published, and its result.
-#[track_caller]
-fn attach(tool: &CniTool<'_>, mappings: &[Value]) -> (Pod, Value) {
-    let pod = Pod::new();
-    let result = attach_to(tool, &pod, mappings);
-    (pod, result)
-}
-
-#[track_caller]
-fn attach_to(tool: &CniTool<'_>, pod: &Pod, mappings: &[Value]) -> Value {
-    let output = tool.run("add", &pod.path(), &json!({"portMappings": mappings}).to_string());
-    assert!(output.status.success(), "cnitool add: {}", told(&output));
-    serde_json::from_slice(&output.stdout).expect("cnitool prints the result")
-}
-
-#[track_caller]
-fn succeed(tool: &CniTool<'_>, verb: &str, pod: &Pod, mappings: &[Value]) {
-    let output = tool.run(verb, &pod.path(), &json!({"portMappings": mappings}).to_string());
-    assert!(output.status.success(), "cnitool {verb}: {}", told(&output));
-}
-
-fn handback(world: &World, tool: &CniTool<'_>, more: &[&str]) -> Output {
-    let mut command = Command::new(Bins::command());
-    command.arg("handback").arg("--cache-dir").arg(tool.state()).args(more);
-    world.host().output(command)
-}
-
-fn told(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// The node's rules that are ours.
-fn ours(snapshot: &Snapshot) -> Vec<&String> {
-    snapshot.section("firewall").iter().filter(|line| line.contains("ironbridge_")).collect()
-}
+use tests::way_back::{attach, attach_to, chain, handback, ours, succeed, told, world};
+use tests::{World, address};
 
 #[test]
 fn live_pods_go_back_under_traffic_and_the_reference_takes_them_from_there() {
