@@ -82,7 +82,9 @@ fn the_reference_checks_what_was_handed_back_and_deletes_the_limiters_too() {
 fn the_rules_are_those_that_the_reference_would_have_made() {
     needs!(IptablesNat);
     let (world, reference) = (world(), Bins::reference());
-    let tool = CniTool::new(world.host(), &world.bins, &chain(&world, &json!({})));
+    let mut network = chain(&world, &json!({}));
+    network.plugins[1]["conditionsV4"] = json!(["!", "-d", "192.0.2.0/24"]);
+    let tool = CniTool::new(world.host(), &world.bins, &network);
     let other = tool.swapped(&reference);
     let (_resident, _) = attach(&other, &[mapping("tcp", 8000, 80)]);
     let ports = [

@@ -34,15 +34,18 @@ impl Ports {
     pub fn of(call: &Call) -> Result<Self, Error> {
         let conf = Conf::of(call)?;
         let plan = Plan::of(&conf, call)?;
-        let conditioned = [Family::V4, Family::V6].iter().any(|family| !conf.conditions(*family).is_empty());
-        if conditioned || call.conf::<NetConf>()?.backend == "nftables" {
+        let written: NetConf = call.conf()?;
+        let in_nft_words = [&written.conditions_v4, &written.conditions_v6]
+            .iter()
+            .any(|words| words.first().is_some_and(|word| !word.starts_with(['-', '!'])));
+        if in_nft_words || written.backend == "nftables" {
             return Err(Error::NoReference {
                 what: "ports of a configuration that says \"backend\": \"nftables\", or has conditions in \
                        nftables' words: the reference looks for those in tables of its own"
                     .to_owned(),
             });
         }
-        Ok(Self { conf: conf.for_reference(), plan })
+        Ok(Self { conf: conf.for_reference(written), plan })
     }
 
     /// The first port of the kernel's that these do not have.

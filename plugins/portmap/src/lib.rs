@@ -10,6 +10,7 @@ pub mod handback;
 mod iptables;
 mod localnet;
 pub mod mapping;
+pub mod matches;
 pub mod owner;
 pub mod plan;
 pub mod policy;
