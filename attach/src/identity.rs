@@ -73,9 +73,16 @@ impl Mark {
     /// Whether an interface alias is a mark, of whatever attachment.
     #[must_use]
     pub fn is_any(alias: &str) -> bool {
+        Self::key_in(alias)
+            .is_some_and(|key| alias.get(key.len()..).is_some_and(|t| t.starts_with(", net: ")))
+    }
+
+    /// The part of a comment or alias that decides, if it begins with one: the same on all that an attachment has.
+    #[must_use]
+    pub fn key_in(text: &str) -> Option<&str> {
         let hex = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let key = alias.split_once(", net: ").and_then(|(key, _)| key.split_once('-'));
-        key.is_some_and(|(network, attachment)| hex(network) && hex(attachment))
+        let key = text.split(',').next()?;
+        key.split_once('-').filter(|(network, attachment)| hex(network) && hex(attachment)).map(|_| key)
     }
 
     /// Whether an object with this comment or alias belongs to `network` but to none of `valid`.

@@ -4,8 +4,10 @@
 //! [`Transaction`]; CHECK asks the same plan whether it still holds; DEL and GC need nothing but identity.
 
 pub mod guard;
+pub mod handback;
 pub mod identity;
 pub mod masquerade;
+pub mod program;
 pub mod step;
 pub mod teardown;
 

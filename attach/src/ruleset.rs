@@ -73,7 +73,7 @@ pub(crate) fn mark_for_removal(
 }
 
 /// The elements of a set or map; none if it was never made.
-fn elements(nft: &mut Nft, set: SetName<'_>) -> Result<Vec<Element>, Error> {
+pub(crate) fn elements(nft: &mut Nft, set: SetName<'_>) -> Result<Vec<Element>, Error> {
     match nft.elements(set) {
         Err(refusal) if refusal.is_absent() => Ok(Vec::new()),
         found => Ok(found?),

@@ -176,6 +176,15 @@ pub enum Conflict {
     Replace,
 }
 
+impl From<kernel::Family> for Family {
+    fn from(family: kernel::Family) -> Self {
+        match family {
+            kernel::Family::V4 => Self::V4,
+            kernel::Family::V6 => Self::V6,
+        }
+    }
+}
+
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {

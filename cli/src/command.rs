@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::demo::Demo;
+use crate::handback::Handback;
 use crate::ipam::Ipam;
 use crate::launch::Launch;
 use crate::{install, plugins};
@@ -29,6 +30,7 @@ enum Verb {
         #[arg(default_value = "/opt/cni/bin")]
         directory: PathBuf,
     },
+    Handback(Handback),
     /// What the IPAM plugins have on disk
     #[command(subcommand)]
     Ipam(Ipam),
@@ -44,6 +46,7 @@ enum Verb {
 pub fn run() -> ExitCode {
     let outcome = match Command::parse().verb {
         Verb::Demo(demo) => return demo.run(),
+        Verb::Handback(handback) => return handback.run(),
         Verb::Launch(launch) => Err(format!("launch: {}", launch.run())),
         Verb::Install { directory } => {
             install::install(&directory).map_err(|e| e.to_string()).map(|installed| {

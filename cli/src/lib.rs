@@ -3,6 +3,7 @@
 
 mod command;
 mod demo;
+mod handback;
 mod install;
 mod ipam;
 mod launch;

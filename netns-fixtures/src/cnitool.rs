@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -16,7 +17,7 @@ pub struct CniTool<'w> {
     node: &'w Node,
     bins: &'w Bins,
     network: String,
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl<'w> CniTool<'w> {
@@ -29,7 +30,22 @@ impl<'w> CniTool<'w> {
         fs::create_dir(dir.path().join("state")).expect("a directory");
         fs::write(dir.path().join("net.d/10-test.conflist"), network.conflist())
             .expect("a configuration file");
-        Self { node, bins, network: network.name.clone(), dir }
+        Self { node, bins, network: network.name.clone(), dir: Arc::new(dir) }
+    }
+
+    /// The same tool, network and cache with other plugins: a node whose binaries were swapped.
+    #[must_use]
+    pub fn swapped<'b>(&self, bins: &'b Bins) -> CniTool<'b>
+    where
+        'w: 'b,
+    {
+        CniTool { node: self.node, bins, network: self.network.clone(), dir: Arc::clone(&self.dir) }
+    }
+
+    /// What the tool takes for `/var/lib/cni`: its cache.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
     }
 
     /// Runs `cnitool <verb> <network> <sandbox>` with capability arguments (a JSON object, or empty).

@@ -17,6 +17,7 @@ use crate::space::Space;
 pub struct Invocation {
     program: PathBuf,
     before: Vec<String>,
+    arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     stdin: Vec<u8>,
 }
@@ -28,7 +29,20 @@ impl Invocation {
         let mut environment = BTreeMap::new();
         environment.insert("CNI_PATH".to_owned(), bins.dir().display().to_string());
         environment.insert("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-        Self { program: bins.path(plugin), before: Vec::new(), environment, stdin: Vec::new() }
+        Self {
+            program: bins.path(plugin),
+            before: Vec::new(),
+            arguments: Vec::new(),
+            environment,
+            stdin: Vec::new(),
+        }
+    }
+
+    /// Words on the command line: for the operator's command, which is no plugin.
+    #[must_use]
+    pub fn arguments(mut self, words: &[&str]) -> Self {
+        self.arguments = words.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     /// Any environment variable.
@@ -125,6 +139,7 @@ impl Invocation {
             }
             None => Command::new(&self.program),
         };
+        command.args(&self.arguments);
         command.env_clear().envs(&self.environment).current_dir(Path::new("/"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

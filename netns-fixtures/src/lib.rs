@@ -6,6 +6,7 @@
 mod answer;
 mod bins;
 mod capability;
+mod clients;
 mod cnitool;
 mod daemon;
 mod etcd;
@@ -27,6 +28,7 @@ mod wait;
 pub use answer::{Answer, CniError};
 pub use bins::{Bins, REFERENCE_DIR};
 pub use capability::{Capability, record_skip};
+pub use clients::{Clients, Tally};
 pub use cnitool::CniTool;
 pub use daemon::{Daemon, DaemonOptions};
 pub use etcd::Etcd;

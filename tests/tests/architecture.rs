@@ -58,6 +58,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     (
         "ironbridge",
         &[
+            "attach",
             "bridge",
             "loopback",
             "firewall",
@@ -71,6 +72,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "cni",
             "kernel",
             "overlay",
+            "base64",
             "clap",
             "ipnetwork",
             "serde",

@@ -1,7 +1,11 @@
 //! What the reference's `macspoofchk` leaves in nftables (`pkg/link/spoofcheck.go`): found and removed over netlink.
 
 use cni::Attachment;
-use kernel::nft::{ChainName, Family, Nft, Table, Transaction};
+use kernel::Mac;
+use kernel::nft::{
+    Base, Chain, ChainKind, ChainName, Family, Hook, Nft, Policy, Relation, Rule, Table, Transaction,
+    priority,
+};
 
 use crate::error::Error;
 use crate::ruleset::{Rules, commit};
@@ -25,6 +29,33 @@ pub(super) fn holds(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Erro
         && nft.chain_exists(NAT.chain(&second))?
         && jumps(nft.rules(PREROUTING)?, &first)
         && jumps(nft.rules(NAT.chain(&first))?, &second))
+}
+
+/// Makes what the reference would: its base chain, the attachment's two chains, and a rule for the port.
+pub(super) fn add(batch: &mut Transaction, attachment: &Attachment, port: &str, mac: Mac) {
+    let base = Base {
+        kind: ChainKind::Filter,
+        hook: Hook::Prerouting,
+        priority: priority::BRIDGE_DSTNAT,
+        policy: Policy::Accept,
+    };
+    let [first, second] = chains(attachment);
+    let rule = || {
+        let Attachment { container_id, ifname, .. } = attachment;
+        Rule::new(Family::Bridge).comment(format!("macspoofchk-{container_id}-{ifname}"))
+    };
+    let (iface, address) = (NAT.chain(&first), NAT.chain(&second));
+    batch
+        .add_table(NAT)
+        .add_chain(&Chain::base(PREROUTING, base))
+        .add_chain(&Chain::regular(address))
+        .add_chain(&Chain::regular(iface))
+        .flush_chain(address)
+        .flush_chain(iface)
+        .append_rule(PREROUTING, &rule().input_interface(Relation::Equal, port).jump(&first))
+        .append_rule(iface, &rule().jump(&second))
+        .append_rule(address, &rule().ether_source(Relation::Equal, mac).give_back())
+        .append_rule(address, &rule().drop_packet());
 }
 
 /// Removes the reference's rules and chains of the attachment.

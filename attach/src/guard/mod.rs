@@ -1,6 +1,7 @@
 //! The spoof check of a bridge port: what leaves the sandbox carries the sandbox's own source addresses, or is dropped.
 
 mod foreign;
+pub mod handback;
 mod native;
 
 use std::net::{IpAddr, Ipv6Addr};

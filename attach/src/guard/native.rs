@@ -29,12 +29,12 @@ use crate::identity::{Mark, host_veth};
 use crate::ruleset::{Rules, commit, is_ours, is_stale, mark_for_removal};
 
 const TABLE: Table<'static> = Table::new(Family::Bridge, "ironbridge_guard");
-const PORTS: SetName<'static> = TABLE.set("ports");
-const MACS: SetName<'static> = TABLE.set("macs");
-const STRICT: SetName<'static> = TABLE.set("strict");
-const IPS4: SetName<'static> = TABLE.set("ips4");
-const IPS6: SetName<'static> = TABLE.set("ips6");
-const SETS: [SetName<'static>; 5] = [PORTS, MACS, STRICT, IPS4, IPS6];
+pub(super) const PORTS: SetName<'static> = TABLE.set("ports");
+pub(super) const MACS: SetName<'static> = TABLE.set("macs");
+pub(super) const STRICT: SetName<'static> = TABLE.set("strict");
+pub(super) const IPS4: SetName<'static> = TABLE.set("ips4");
+pub(super) const IPS6: SetName<'static> = TABLE.set("ips6");
+pub(super) const SETS: [SetName<'static>; 5] = [PORTS, MACS, STRICT, IPS4, IPS6];
 const PREROUTING: ChainName<'static> = TABLE.chain("prerouting");
 const SOURCE: ChainName<'static> = TABLE.chain("source");
 const ADDRESS: ChainName<'static> = TABLE.chain("address");

@@ -64,7 +64,8 @@ pub(super) fn add(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) ->
                 missing.push(*address);
             }
         }
-        restore(&dialect, &ruleset(&dialect, attachment, (&own, &missing)))?;
+        let rules = rules(attachment, &own, &missing);
+        restore(&dialect, &format!("*nat\n{rules}COMMIT\n"))?;
     }
     Ok(())
 }
@@ -83,22 +84,23 @@ pub(super) fn holds(attachment: &Attachment, addresses: &[Cidr]) -> Result<(), E
     Ok(())
 }
 
-/// The text for `iptables-restore --noflush`: the chain anew, and the jumps of the addresses that miss one.
-fn ruleset(dialect: &Dialect, attachment: &Attachment, (addresses, missing): (&[Cidr], &[Cidr])) -> String {
+/// The lines for table `nat`: the chain anew for these addresses of one family, and a jump for each of `jumps`.
+pub(super) fn rules(attachment: &Attachment, addresses: &[Cidr], jumps: &[Cidr]) -> String {
     let chain = reference_chain(attachment);
-    let comment = quoted(&reference_comment(attachment));
-    let note = format!("-m comment --comment {comment}");
-    let networks: BTreeSet<String> = addresses.iter().map(|address| address.network().to_string()).collect();
-    let mut text = format!("*nat\n:{chain} - [0:0]\n");
+    let note = format!("-m comment --comment {}", quoted(&reference_comment(attachment)));
+    let mut text = format!(":{chain} - [0:0]\n");
+    let networks: BTreeSet<Cidr> = addresses.iter().map(|address| address.network()).collect();
     // Writing to a String cannot fail.
-    for network in networks {
+    for network in &networks {
         writeln!(text, "-A {chain} -d {network} {note} -j ACCEPT").ok();
     }
-    writeln!(text, "-A {chain} ! -d {} {note} -j MASQUERADE", dialect.multicast).ok();
-    for address in missing {
+    if let Some(network) = networks.first() {
+        let multicast = dialect(Family::of(network.ip())).multicast;
+        writeln!(text, "-A {chain} ! -d {multicast} {note} -j MASQUERADE").ok();
+    }
+    for address in jumps {
         writeln!(text, "-A POSTROUTING -s {} {note} -j {chain}", address.ip()).ok();
     }
-    text.push_str("COMMIT\n");
     text
 }
 
@@ -272,15 +274,15 @@ mod tests {
         let attachment =
             Attachment { network: "bmnet".into(), container_id: "abc123".into(), ifname: "eth0".into() };
         let addresses = ["10.99.0.2/16".parse().unwrap()];
-        let text = ruleset(&dialect(Family::V4), &attachment, (&addresses, &addresses));
+        let text = rules(&attachment, &addresses, &addresses);
         let note = r#"-m comment --comment "name: \"bmnet\" id: \"abc123\"""#;
         assert_eq!(
             text,
             format!(
-                "*nat\n:CNI-fbb60b45a5a6709de0c01fd5 - [0:0]\n\
+                ":CNI-fbb60b45a5a6709de0c01fd5 - [0:0]\n\
                  -A CNI-fbb60b45a5a6709de0c01fd5 -d 10.99.0.0/16 {note} -j ACCEPT\n\
                  -A CNI-fbb60b45a5a6709de0c01fd5 ! -d 224.0.0.0/4 {note} -j MASQUERADE\n\
-                 -A POSTROUTING -s 10.99.0.2 {note} -j CNI-fbb60b45a5a6709de0c01fd5\nCOMMIT\n"
+                 -A POSTROUTING -s 10.99.0.2 {note} -j CNI-fbb60b45a5a6709de0c01fd5\n"
             )
         );
     }

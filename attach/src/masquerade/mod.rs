@@ -1,6 +1,7 @@
 //! Masquerade: what leaves a network carries the host's address. Made by one of two backends, removed whoever made it.
 
 mod foreign;
+pub mod handback;
 mod iptables;
 mod native;
 

@@ -31,7 +31,7 @@ use crate::ruleset::{Rules, commit, is_ours, is_stale, mark_for_removal, remove_
 const TABLE: Table<'static> = Table::new(Family::Inet, "ironbridge_masquerade");
 const SOURCES4: SetName<'static> = TABLE.set("sources4");
 const SOURCES6: SetName<'static> = TABLE.set("sources6");
-const MAPS: [SetName<'static>; 2] = [SOURCES4, SOURCES6];
+pub(super) const MAPS: [SetName<'static>; 2] = [SOURCES4, SOURCES6];
 const POSTROUTING: &str = "postrouting";
 
 /// Adds an element for each address: one message where the table is whole, everything in one transaction otherwise.
@@ -190,6 +190,11 @@ fn chain_of(address: Cidr) -> String {
         return "to-anywhere".to_owned();
     }
     format!("to-{}", address.network()).replace(':', "_")
+}
+
+/// The prefix length in the name of a network's chain.
+pub(super) fn prefix_in(chain: &str) -> Option<u8> {
+    chain.strip_prefix("to-")?.split_once('/')?.1.parse().ok()
 }
 
 /// What is never masqueraded: multicast of both families.

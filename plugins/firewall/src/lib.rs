@@ -10,8 +10,8 @@ mod bus;
 mod bus;
 mod chains;
 mod firewalld;
+pub mod handback;
 mod owners;
-mod program;
 mod removal;
 mod ruleset;
 mod script;
@@ -22,6 +22,7 @@ use std::net::IpAddr;
 
 use attach::Error;
 use attach::identity::Mark;
+use attach::program;
 use cni::{AddResult, Added, Call, Code, Plugin, Version};
 use kernel::nft::Nft;
 use kernel::{Rtnl, linger};

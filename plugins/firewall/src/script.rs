@@ -24,12 +24,20 @@ pub struct Chains<'a> {
 /// just made. The whole text is one transaction, and the caller reads again and retries.
 #[must_use]
 pub fn additions(wanted: &Chains<'_>, present: &Ruleset) -> Option<String> {
+    whole(&lines(wanted, present))
+}
+
+/// The lines of [`additions`] within the table.
+#[must_use]
+pub fn lines(wanted: &Chains<'_>, present: &Ruleset) -> Vec<String> {
     let mut lines = Vec::new();
-    forward(wanted, present, &mut lines);
+    if !wanted.addresses.is_empty() {
+        forward(wanted, present, &mut lines);
+    }
     if let Some(policed) = wanted.policed {
         isolation(policed, present, &mut lines);
     }
-    whole(&lines)
+    lines
 }
 
 fn forward(wanted: &Chains<'_>, present: &Ruleset, lines: &mut Vec<String>) {

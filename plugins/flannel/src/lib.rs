@@ -5,6 +5,7 @@ mod collect;
 mod conf;
 mod delegate;
 mod error;
+pub mod handback;
 mod state;
 mod subnet_env;
 

@@ -16,7 +16,7 @@ use crate::Error;
 use crate::delegate::Delegation;
 
 /// The interface name whose files are named as the Go plugin's.
-const FIRST: &str = "eth0";
+pub const FIRST: &str = "eth0";
 
 /// The directory of saved configurations.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,8 @@ impl<'a> Store<'a> {
         Ok(all)
     }
 
-    fn path(&self, attachment: &Attachment) -> PathBuf {
+    /// Where the file of an attachment is.
+    pub fn path(&self, attachment: &Attachment) -> PathBuf {
         self.directory.join(name(attachment))
     }
 

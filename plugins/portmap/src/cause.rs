@@ -21,6 +21,12 @@ pub enum Cause {
         /// Network, interface and container of the owner, and where its port leads.
         owner: String,
     },
+    /// Going back to the reference: it would not find this again.
+    #[error("{what}")]
+    NoReference {
+        /// What, and why.
+        what: String,
+    },
     /// STATUS: the chosen backend cannot work here.
     #[error("portmap cannot publish ports on this node: {reason}")]
     NotAvailable {
@@ -34,6 +40,7 @@ impl attach::Cause for Cause {
         match self {
             Self::NoAddress { .. } => Code::INVALID_CONFIG,
             Self::PortTaken { .. } => Code::PORT_TAKEN,
+            Self::NoReference { .. } => Code::UNSUPPORTED_FIELD,
             Self::NotAvailable { .. } => Code::NOT_AVAILABLE,
         }
     }

@@ -72,32 +72,69 @@ impl Present {
 #[must_use]
 pub fn ruleset(conf: &Conf, plan: &Plan, family: Family, present: &Present) -> String {
     let own = container_chain(&plan.attachment);
-    let publications: Vec<&Publication> =
-        plan.publications.iter().filter(|publication| publication.key.family == family).collect();
     let mut text = String::from("*nat\n");
-    if let (Backend::Iptables { marking: Marking::Mark(mark), .. }, true) =
-        (&conf.backend, conf.masquerade != Masquerade::Off)
-    {
-        marks(&mut text, *mark, present);
+    if let Some(mark) = conf.iptables_mark() {
+        marks(&mut text, mark, present);
     }
-    if !present.dnat {
-        line(&mut text, format_args!(":{DNAT} - [0:0]"));
-    }
-    for (chain, there) in [("PREROUTING", present.prerouting), ("OUTPUT", present.output)] {
-        if !there {
-            line(&mut text, format_args!("-A {chain} -m addrtype --dst-type LOCAL -j {DNAT}"));
-        }
-    }
+    hooks(&mut text, present);
     // A user's chain that is declared is emptied first.
     line(&mut text, format_args!(":{own} - [0:0]"));
-    for publication in &publications {
-        translation(&mut text, conf, plan, publication);
-    }
+    translations(&mut text, conf, plan, family);
     for entry in present.entries.iter().filter(|entry| !entry.is_empty()) {
         line(&mut text, format_args!("-D {entry}"));
     }
     entries(&mut text, conf, plan, family);
     text.push_str("COMMIT\n");
+    text
+}
+
+/// The chain that leads to the containers', and what leads there, as far as it is not there.
+fn hooks(text: &mut String, present: &Present) {
+    if !present.dnat {
+        line(text, format_args!(":{DNAT} - [0:0]"));
+    }
+    for (chain, there) in [("PREROUTING", present.prerouting), ("OUTPUT", present.output)] {
+        if !there {
+            line(text, format_args!("-A {chain} -m addrtype --dst-type LOCAL -j {DNAT}"));
+        }
+    }
+}
+
+/// The rules of all ports of one family in the container's chain.
+fn translations(text: &mut String, conf: &Conf, plan: &Plan, family: Family) {
+    for publication in plan.publications.iter().filter(|publication| publication.key.family == family) {
+        translation(text, conf, plan, publication);
+    }
+}
+
+/// The lines of table `nat` that make everything of many plans in one family, over what `iptables-save -t nat` printed.
+/// Plans of one container share a chain; that weakness is part of the layout.
+#[must_use]
+pub fn rules(all: &[(&Conf, &Plan)], family: Family, saved: &str) -> String {
+    let mut text = String::new();
+    let mut done: Vec<String> = Vec::new();
+    let mut marked = false;
+    for (conf, plan) in all.iter().filter(|(_, plan)| plan.address(family).is_some()) {
+        let own = container_chain(&plan.attachment);
+        let present = Present::read(saved, &own);
+        if done.is_empty() {
+            hooks(&mut text, &present);
+        }
+        // One bit serves all: every container's chain jumps to the one chain that sets it.
+        if let (Some(mark), false) = (conf.iptables_mark(), marked) {
+            marks(&mut text, mark, &present);
+            marked = true;
+        }
+        if !done.contains(&own) {
+            line(&mut text, format_args!(":{own} - [0:0]"));
+            for entry in &present.entries {
+                line(&mut text, format_args!("-D {entry}"));
+            }
+            done.push(own);
+        }
+        translations(&mut text, conf, plan, family);
+        entries(&mut text, conf, plan, family);
+    }
     text
 }
 

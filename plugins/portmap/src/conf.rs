@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::condition::{Condition, REMEDY};
 use crate::mapping::{Key, Mapping, PortMapping};
+use crate::matches::translate;
 
 /// The configuration as written. Every key is optional; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -140,6 +141,27 @@ impl Conf {
         }
     }
 
+    /// The mark that iptables' chains set and masquerade by; none where another program does, or nobody.
+    #[must_use]
+    pub fn iptables_mark(&self) -> Option<u32> {
+        match &self.backend {
+            Backend::Iptables { marking: Marking::Mark(mark), .. } if self.masquerade != Masquerade::Off => {
+                Some(*mark)
+            }
+            Backend::Iptables { .. } | Backend::Nftables { .. } => None,
+        }
+    }
+
+    /// The same by the iptables backend, with the conditions as they are written: in iptables' words.
+    #[must_use]
+    pub fn for_reference(mut self, written: NetConf) -> Self {
+        if let Backend::Nftables { mark, .. } = self.backend {
+            let (conditions4, conditions6) = (written.conditions_v4, written.conditions_v6);
+            self.backend = Backend::Iptables { marking: Marking::Mark(mark), conditions4, conditions6 };
+        }
+        self
+    }
+
     fn check(written: &NetConf, network: &str) -> Result<Self, Error> {
         let refuse = |reason| Error::Conf { network: network.to_owned(), reason };
         Ok(Self {
@@ -156,7 +178,11 @@ impl Conf {
 
 fn backend(written: &NetConf, network: &str) -> Result<Backend, Error> {
     let refuse = |reason| Error::Conf { network: network.to_owned(), reason };
-    if is_iptables(written).map_err(refuse)? {
+    let in_iptables_words = is_iptables(written).map_err(refuse)?;
+    if in_iptables_words && let Some((conditions4, conditions6)) = translated(written) {
+        return Ok(Backend::Nftables { mark: mark(written).map_err(refuse)?, conditions4, conditions6 });
+    }
+    if in_iptables_words {
         return Ok(Backend::Iptables {
             marking: marking(written).map_err(refuse)?,
             conditions4: written.conditions_v4.clone(),
@@ -180,7 +206,7 @@ fn mappings(written: &[PortMapping]) -> Result<Vec<Mapping>, String> {
     }
 }
 
-/// An explicit backend is that; without one, what only iptables knows decides, as in the reference.
+/// Whether the reference would use iptables: an explicit backend is that; without one, what only iptables knows decides.
 fn is_iptables(written: &NetConf) -> Result<bool, String> {
     let mut theirs = Vec::new();
     let mut ours = Vec::new();
@@ -207,6 +233,15 @@ fn is_iptables(written: &NetConf) -> Result<bool, String> {
         "" => Ok(!theirs.is_empty()),
         other => Err(format!("backend \"{other}\" is neither \"nftables\" nor \"iptables\"")),
     }
+}
+
+/// Conditions in iptables' words, where they alone choose it and nftables says the same.
+fn translated(written: &NetConf) -> Option<(Vec<Condition>, Vec<Condition>)> {
+    if !written.backend.is_empty() || !written.external_set_mark_chain.is_empty() {
+        return None;
+    }
+    let (v4, v6) = (&written.conditions_v4, &written.conditions_v6);
+    Some((translate(Family::V4, v4)?, translate(Family::V6, v6)?))
 }
 
 fn mark(written: &NetConf) -> Result<u32, String> {
@@ -261,7 +296,8 @@ mod tests {
     fn what_only_iptables_knows_chooses_it_and_contradictions_are_refused() {
         for json in [
             r#"{"externalSetMarkChain":"KUBE-MARK-MASQ"}"#,
-            r#"{"conditionsV4":["!","-s","192.0.2.0/24"]}"#,
+            r#"{"conditionsV4":["-m","set","--match-set","allowed","src"]}"#,
+            r#"{"conditionsV4":["!","-s","192.0.2.0/24"],"conditionsV6":["-p","tcp"]}"#,
             r#"{"backend":"iptables"}"#,
         ] {
             assert!(matches!(conf(json).unwrap().backend, Backend::Iptables { .. }), "{json}");
@@ -279,6 +315,17 @@ mod tests {
             assert_eq!(error.code(), cni::Code::INVALID_CONFIG, "{json}");
             assert!(error.to_string().contains(text), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn iptables_words_that_nftables_says_exactly_need_no_iptables() {
+        let same = |theirs: &str, ours: &str| assert_eq!(conf(theirs).unwrap(), conf(ours).unwrap());
+        same(
+            r#"{"conditionsV4":["!","-d","192.0.2.0/24"],"conditionsV6":["!","-d","fc00::/7"]}"#,
+            r#"{"conditionsV4":["ip daddr != 192.0.2.0/24"],"conditionsV6":["ip6 daddr != fc00::/7"]}"#,
+        );
+        let by_name = conf(r#"{"backend":"iptables","conditionsV4":["!","-d","192.0.2.0/24"]}"#).unwrap();
+        assert!(matches!(by_name.backend, Backend::Iptables { .. }));
     }
 
     #[test]

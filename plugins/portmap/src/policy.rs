@@ -73,16 +73,18 @@ impl Policy {
         chains
     }
 
+    /// What is not for us, or not as it must be, goes back; the rest is marked and translated.
     fn rules(&self) -> Vec<Rule> {
         let mut rules = vec![not_for_us()];
+        rules.extend(self.conditions.iter().flat_map(Condition::guards));
         rules.extend(self.sources().into_iter().map(|source| {
             let begun = match source {
-                Some(network) => self.conditioned().source(Relation::Equal, network),
-                None => self.conditioned(),
+                Some(network) => rule().source(Relation::Equal, network),
+                None => rule(),
             };
             begun.add_mark(self.mark)
         }));
-        rules.push(self.realm.translation(self.conditioned()));
+        rules.push(self.realm.translation(rule()));
         rules
     }
 
@@ -94,10 +96,5 @@ impl Policy {
             (Masquerade::Local, Family::V4) => vec![Some(self.network.into()), Some(loopback())],
             (Masquerade::Local, Family::V6) => vec![Some(self.network.into())],
         }
-    }
-
-    /// The beginning of a rule: its conditions.
-    fn conditioned(&self) -> Rule {
-        self.conditions.iter().fold(rule(), |rule, condition| condition.on(rule))
     }
 }

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use attach::Error;
-use attach::step::Family;
+use crate::error::Error;
+use crate::step::Family;
 
 /// Which of the two implementations a program is: they keep rules in different tables of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,149 @@
+//! The way back where it is narrow: what only we can do, results that do not tell, pods that come and go meanwhile; and the
+//! way here for whole chains, by DEL and by GC.
+
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use netns_fixtures::{Bins, CniTool, Network, Pod, Space, Target, assert_same, needs};
+use serde_json::json;
+use tests::ports::{add, mapping, target};
+use tests::way_back::{attach, chain, handback, ours, succeed, told, world};
+
+#[test]
+fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
+    needs!(IptablesNat);
+    let world = world();
+    let mut network = chain(&world, &json!({}));
+    network.plugins[1]["backend"] = json!("nftables");
+    network.plugins[2]["ingressPolicy"] = json!("isolated");
+    let tool = CniTool::new(world.host(), &world.bins, &network);
+    let (_pod, _) = attach(&tool, &[mapping("tcp", 8081, 80)]);
+    let output = handback(&world, &tool, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    for part in [
+        "isolation within the bridge: the reference isolates within a bridge only with br_netfilter; --give-up",
+        "published ports: ports of a configuration that says \"backend\": \"nftables\"",
+        "acceptance of 2 addresses, spoof check\n",
+    ] {
+        assert!(told(&output).contains(part), "{part} in\n{}", told(&output));
+    }
+    let after = world.snapshot();
+    let stays =
+        |table: &str| ours(&after).iter().any(|line| line.contains(table) && line.starts_with("element"));
+    assert!(stays("inet ironbridge_portmap") && stays("bridge ironbridge_firewall"), "{:#?}", ours(&after));
+    assert!(
+        !stays("inet ironbridge_masquerade") && !stays("inet ironbridge_firewall"),
+        "{:#?}",
+        ours(&after)
+    );
+    let output = handback(&world, &tool, &["--give-up"]);
+    assert!(told(&output).contains("given up: net: proving, if: eth0"), "{}", told(&output));
+    // There is no giving up a published port: its pod would be cut off.
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let after = world.snapshot();
+    let left: Vec<_> = ours(&after).into_iter().filter(|line| !line.contains("ironbridge_portmap")).collect();
+    assert!(left.is_empty() && !ours(&after).is_empty(), "{left:#?}");
+}
+
+#[test]
+fn files_that_flannels_own_plugin_would_not_look_for_are_listed() {
+    let world = world();
+    let network =
+        Network::new("cbr0", "1.0.0").plugin(json!({"type": "flannel", "dataDir": world.state.path()}));
+    let tool = CniTool::new(world.host(), &world.bins, &network);
+    let config = world.state.path().join("config");
+    fs::write(&config, network.conflist()).unwrap();
+    let encoded = world.host().run(&format!("base64 -w0 {}", config.display()));
+    fs::create_dir_all(tool.state().join("results")).unwrap();
+    for ifname in ["eth0", "net1"] {
+        let result = json!({"kind": "cniCacheV1", "containerId": "c1", "config": encoded, "ifName": ifname,
+            "networkName": "cbr0"});
+        fs::write(tool.state().join(format!("results/cbr0-c1-{ifname}")), result.to_string()).unwrap();
+    }
+    fs::write(world.state.path().join("c1"), "{}\n").unwrap();
+    fs::write(world.state.path().join("c1:net1"), "{}\n").unwrap();
+    fs::write(tool.state().join("results/older"), "{}").unwrap();
+    let output = handback(&world, &tool, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert_eq!(told(&output).matches("NOT handed back: ").count(), 1, "{}", told(&output));
+    assert!(
+        told(&output).contains("c1:net1: flannel's own plugin does not look for it"),
+        "{}",
+        told(&output)
+    );
+    assert!(told(&output).contains("results/older is left out: "), "{}", told(&output));
+}
+
+/// A node whose runtime does not hold still: what is handed back in between, and what goes meanwhile, leaves nothing.
+#[test]
+fn pods_that_come_and_go_meanwhile_leave_no_rules() {
+    needs!(IptablesNat);
+    let world = world();
+    let tool = CniTool::new(world.host(), &world.bins, &chain(&world, &json!({})));
+    let resident_ports = [mapping("tcp", 8000, 80)];
+    let (resident, _) = attach(&tool, &resident_ports);
+    assert!(handback(&world, &tool, &[]).status.success());
+    let before = world.snapshot();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for worker in 1..=2 {
+            let (tool, stop) = (&tool, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let ports = [mapping("tcp", 8000 + worker, 80)];
+                    let (pod, _) = attach(tool, &ports);
+                    succeed(tool, "del", &pod, &ports);
+                }
+            });
+        }
+        for _ in 0..12 {
+            // A result that is being written, or an attachment that is half made, may be listed; nothing may be lost.
+            let output = handback(&world, &tool, &[]);
+            assert!(
+                matches!(output.status.code(), Some(0 | 1)) && output.stderr.is_empty(),
+                "{}",
+                told(&output)
+            );
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let output = handback(&world, &tool, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert_same(&before, &world.snapshot(), "after pods came and went while the node was handed back");
+    succeed(&tool, "check", &resident, &resident_ports);
+}
+
+#[test]
+fn a_whole_chain_of_the_references_goes_by_our_del_and_by_our_gc() {
+    needs!(IptablesNat);
+    let (world, reference) = (world(), Bins::reference());
+    let network = chain(&world, &json!({}));
+    let theirs = world.runtime().swapped(&reference);
+    let (resident, gone, lost) = (Pod::new(), Pod::new(), Pod::new());
+    let kept = target("resident", &resident, &[mapping("tcp", 8000, 80)]);
+    add(&theirs, &network, &kept);
+    let before = world.snapshot();
+    let doomed = target("gone", &gone, &[mapping("tcp", 8081, 80)]);
+    add(&theirs, &network, &doomed);
+    let our = theirs.swapped(&world.bins);
+    our.del(&network, &doomed).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_same(&before, &world.snapshot(), "our DEL of what the reference made");
+    // A runtime that lost everything: only the list of what is valid is left.
+    add(&theirs, &network, &target("lost", &lost, &[mapping("tcp", 8082, 80)]));
+    our.gc_plugins(&network.clone().at("1.1.0"), &[&Target::new("resident", "")])
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    let after = world.snapshot();
+    let named = after
+        .section("firewall")
+        .iter()
+        .filter(|line| line.contains("id: \\\\\"lost") || line.contains("8082"));
+    assert_eq!(named.collect::<Vec<_>>(), Vec::<&String>::new());
+    let chains = |prefix: &str| {
+        let mut command = Command::new("iptables-save");
+        command.args(["-t", "nat"]);
+        let saved = world.host().output(command);
+        String::from_utf8_lossy(&saved.stdout).lines().filter(|line| line.starts_with(prefix)).count()
+    };
+    assert_eq!((chains(":CNI-DN-"), chains(":CNI-")), (1, 5), "of the resident, and what all share");
+}
