@@ -86,8 +86,8 @@ fn settler(
     let (inputs, told) = mpsc::channel();
     let (publisher, reports) = watch::channel(Report::default());
     rules.listen(inputs.clone())?;
-    let settler = Settler::new(assignment, rules, publisher)?;
-    settler.ears().listen(inputs.clone())?;
+    let mut settler = Settler::new(assignment, rules, publisher)?;
+    settler.ears()?.listen(inputs.clone())?;
     std::thread::Builder::new()
         .name("settle".to_owned())
         .spawn(move || settler.run(&told))

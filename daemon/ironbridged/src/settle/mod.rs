@@ -126,8 +126,8 @@ impl Settler {
     }
 
     /// What to listen to on the loop's behalf.
-    pub fn ears(&self) -> Ears {
-        Ears::new(&self.assignment, self.at.clone())
+    pub fn ears(&mut self) -> Result<Ears, kernel::Error> {
+        Ok(Ears::new(&self.assignment, self.at.clone(), self.rtnl.port()?))
     }
 
     /// Runs until nobody can tell it anything any more. Nothing is undone then.
