@@ -121,9 +121,20 @@ pub struct LeaseAttributes {
     /// What the backend publishes for IPv6.
     #[serde(rename = "BackendV6Data", skip_serializing_if = "Option::is_none")]
     pub backend_v6_data: Option<Value>,
-    /// The node's name: our own member, which Go's decoder ignores.
+    /// The node's name: our own member, which Go's decoder ignores. See [`same_name`].
     #[serde(rename = "Node", skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+}
+
+/// Whether two names mean one node. A name that was made of the host's has the machine behind a slash, `host/3f9a01c2`,
+/// since hosts that are copies of one image share the first part; a name that an operator gave has no such part.
+#[must_use]
+pub fn same_name(a: &str, b: &str) -> bool {
+    match (a.split_once('/'), b.split_once('/')) {
+        (Some((host, _)), None) => host == b,
+        (None, Some((host, _))) => host == a,
+        (Some(_), Some(_)) | (None, None) => a == b,
+    }
 }
 
 /// Why a lease's value cannot be read.
