@@ -13,9 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use crate::settle::Input;
-use crate::store::{
-    Backoff, ConfigKey, Held, LEASE_TTL, LeaseStore, Store, StoreError, StoreState, View, same_address,
-};
+use crate::store::{Backoff, Held, LEASE_TTL, LeaseStore, Store, StoreError, StoreState, View, same_address};
 use crate::uplink::Chosen;
 
 use grace::{Grace, Own};
@@ -284,6 +282,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ConfigKey;
 
     #[test]
     fn a_renewal_of_some_peer_makes_no_comparison_of_all_routes() {
