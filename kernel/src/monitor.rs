@@ -43,6 +43,10 @@ pub enum Group {
     Ipv6Address = 9,
     /// IPv6 routes.
     Ipv6Route = 11,
+    /// Settings of IPv4, such as forwarding.
+    Ipv4Settings = 24,
+    /// Settings of IPv6.
+    Ipv6Settings = 25,
     /// Nexthop objects.
     Nexthop = 32,
 }
@@ -84,6 +88,8 @@ pub enum Event {
     Forwarding(Forwarding),
     /// A forwarding entry is gone.
     ForwardingGone(Forwarding),
+    /// A setting of some link or of all has changed, such as forwarding: the kernel tells which, we look.
+    Settings,
     /// The kernel had more to tell than fitted: look at the whole state.
     Overrun,
 }
@@ -209,6 +215,7 @@ fn read_event(received: &Received<'_>, events: &mut VecDeque<Event>) {
             let event = if received.kind == rtm::NEWROUTE { Event::Route } else { Event::RouteGone };
             events.extend(routes.into_iter().map(event));
         }
+        rtm::NEWNETCONF => events.push_back(Event::Settings),
         rtm::NEWNEXTHOP => events.extend(read_nexthop(received).map(Event::Nexthop)),
         rtm::DELNEXTHOP => events.extend(read_nexthop(received).map(Event::NexthopGone)),
         rtm::NEWNEIGH => {

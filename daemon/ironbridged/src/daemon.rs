@@ -38,7 +38,9 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     let mut store = start::store(&options.store);
     let config = start::config(&mut store, options, &status).await;
     let chosen = start::uplink(options, &config)?;
-    forwarding::enable(&config, &chosen.uplink.name);
+    for problem in forwarding::ensure(&config, &chosen.uplink.name) {
+        tracing::warn!("{problem}");
+    }
     let node = start::identity(options, &chosen, previous.subnets);
     let held = start::lease(&mut store, (&node, &config), &status).await;
 

@@ -21,6 +21,7 @@ use kernel::Rtnl;
 use overlay::{Change, Desired, NetworkConfig, Snapshot, Subnets};
 use tokio::sync::watch;
 
+use crate::forwarding;
 use crate::rules::Rules;
 use crate::uplink::{self, Chosen};
 
@@ -177,6 +178,7 @@ impl Settler {
         if let Err(error) = self.rules.ensure() {
             failed.push(format!("the nftables rules cannot be put in place: {error}"));
         }
+        failed.extend(forwarding::ensure(&self.assignment.config, &self.assignment.uplink));
         if let Err(error) = self.blackhole.ensure(&mut self.rtnl) {
             failed.push(format!("the blackhole route cannot be put in place: {error}"));
         }

@@ -11,8 +11,16 @@ use overlay::ROUTE_PROTOCOL;
 
 use super::{Assignment, Input, UplinkIndex};
 
-const GROUPS: [Group; 6] =
-    [Group::Link, Group::Ipv4Address, Group::Ipv6Address, Group::Ipv4Route, Group::Ipv6Route, Group::Nexthop];
+const GROUPS: [Group; 8] = [
+    Group::Link,
+    Group::Ipv4Address,
+    Group::Ipv6Address,
+    Group::Ipv4Route,
+    Group::Ipv6Route,
+    Group::Nexthop,
+    Group::Ipv4Settings,
+    Group::Ipv6Settings,
+];
 
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
@@ -76,7 +84,7 @@ impl Ears {
                 self.is_uplink(address.index, "") || self.published.contains(&address.network.ip())
             }
             Event::Nexthop(nexthop) | Event::NexthopGone(nexthop) => nexthop.protocol == ROUTE_PROTOCOL,
-            Event::Overrun => true,
+            Event::Settings | Event::Overrun => true,
             Event::Port { .. }
             | Event::Neighbour(_)
             | Event::NeighbourGone(_)

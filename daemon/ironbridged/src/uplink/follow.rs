@@ -8,7 +8,6 @@ use overlay::NetworkConfig;
 use tokio::sync::watch;
 
 use super::{Chosen, Node, choose, observe};
-use crate::forwarding;
 use crate::options::UplinkChoice;
 use crate::settle::Input;
 
@@ -105,7 +104,6 @@ impl Follower {
             now = text(&new),
             "the uplink's address changed: publishing the new one"
         );
-        forwarding::enable(&self.config, &new.uplink.name);
         self.chosen = new;
     }
 }
@@ -119,6 +117,7 @@ fn concerns(event: &Event) -> bool {
         | Event::AddressGone(_)
         | Event::Overrun => true,
         Event::Port { .. }
+        | Event::Settings
         | Event::Nexthop(_)
         | Event::NexthopGone(_)
         | Event::Neighbour(_)
