@@ -24,6 +24,7 @@ pub(crate) mod rtm {
     pub(crate) const GETTCLASS: u16 = 42;
     pub(crate) const NEWTFILTER: u16 = 44;
     pub(crate) const GETTFILTER: u16 = 46;
+    pub(crate) const NEWNETCONF: u16 = 80;
     pub(crate) const NEWNEXTHOP: u16 = 104;
     pub(crate) const DELNEXTHOP: u16 = 105;
     pub(crate) const GETNEXTHOP: u16 = 106;

@@ -1,8 +1,8 @@
 //! Many changes in few system calls.
 
 use crate::{
-    Dad, Error, Ifb, Nexthop, Route, Rtnl, Veth, address, error::During, ifb, link, nexthop, route, veth,
-    wire::Message,
+    Dad, Error, Ifb, Nexthop, Route, Rtnl, Veth, address, error::During, ifb, link, nexthop, parcel::Parcel,
+    route, veth, wire::Message,
 };
 use ipnetwork::IpNetwork;
 
@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 #[derive(Debug)]
 pub struct Batch<'a> {
     rtnl: &'a mut Rtnl,
-    messages: Vec<Message>,
+    parcel: Parcel,
     /// What each message does, for its error. Texts are made when something failed.
     doing: Vec<Doing>,
 }
@@ -33,7 +33,7 @@ enum Doing {
 impl Rtnl {
     /// Begins a batch.
     pub fn batch(&mut self) -> Batch<'_> {
-        Batch { rtnl: self, messages: Vec::new(), doing: Vec::new() }
+        Batch { rtnl: self, parcel: Parcel::default(), doing: Vec::new() }
     }
 }
 
@@ -108,13 +108,13 @@ impl Batch<'_> {
     /// How many changes are in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.doing.len()
     }
 
     /// Nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.doing.is_empty()
     }
 
     /// Sends everything. The answer has position and error of each change that failed, in order. The batch is empty
@@ -123,12 +123,12 @@ impl Batch<'_> {
     /// # Errors
     /// Of the socket; it is then unknown which changes were made.
     pub fn commit(&mut self) -> Result<Vec<(usize, Error)>, Error> {
-        let (mut messages, doing) = (std::mem::take(&mut self.messages), std::mem::take(&mut self.doing));
+        let (parcel, doing) = (std::mem::take(&mut self.parcel), std::mem::take(&mut self.doing));
         let failed = self
             .rtnl
             .channel
-            .batch(&mut messages)
-            .during(|| format!("sending {} changes to the kernel", messages.len()))?;
+            .batch(parcel)
+            .during(|| format!("sending {} changes to the kernel", doing.len()))?;
         let name = |(at, cause)| {
             let text = || doing.get(at).map(Doing::text).unwrap_or_default();
             Err::<(), crate::Cause>(cause).during(text).err().map(|error| (at, error))
@@ -149,7 +149,7 @@ impl Batch<'_> {
     }
 
     fn push(&mut self, message: Message, doing: Doing) -> &mut Self {
-        self.messages.push(message);
+        self.parcel.push(message);
         self.doing.push(doing);
         self
     }

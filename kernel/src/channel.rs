@@ -3,11 +3,12 @@
 use crate::{
     abi::nlm,
     error::Cause,
+    parcel::Parcel,
     wire::{HEADER, Message, Messages, Received, attributes, u32_at},
 };
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
-use std::io;
+use std::{io, ops::Range};
 
 /// Room for one datagram. The kernel fills up to 32 KiB in a dump; smaller buffers lose entries silently.
 const ROOM: usize = 64 * 1024;
@@ -50,8 +51,16 @@ impl Channel {
     /// Opens a socket that has its port at once, for callers that want to know it.
     pub(crate) fn open_bound(protocol: isize) -> Result<Self, Cause> {
         let mut channel = Self::open(protocol)?;
-        channel.port = Some(channel.socket.bind_auto()?.port_number());
+        channel.port()?;
         Ok(channel)
+    }
+
+    /// The socket's port, which the kernel names as the maker of what is done through it.
+    pub(crate) fn port(&mut self) -> Result<u32, Cause> {
+        match self.port {
+            Some(port) => Ok(port),
+            None => Ok(*self.port.insert(self.socket.bind_auto()?.port_number())),
+        }
     }
 
     /// Whether anything was answered yet; until then no group may be joined, whose news would be taken for answers.
@@ -126,46 +135,38 @@ impl Channel {
 
     /// Sends many changes with few system calls. The kernel works through all of them, whichever fail; the answer
     /// names the position and the cause of each failed one, in order.
-    pub(crate) fn batch(&mut self, messages: &mut [Message]) -> Result<Vec<(usize, Cause)>, Cause> {
-        let mut failed = Vec::new();
-        for (round, chunk) in messages.chunks_mut(BATCH).enumerate() {
-            for (at, cause) in self.batch_chunk(chunk)? {
-                failed.push((round * BATCH + at, cause));
-            }
+    pub(crate) fn batch(&mut self, mut parcel: Parcel) -> Result<Vec<(usize, Cause)>, Cause> {
+        let mut failed = parcel.take_faults();
+        let total = parcel.len();
+        for start in (0..total).step_by(BATCH) {
+            self.batch_part(&mut parcel, start..(start + BATCH).min(total), &mut failed)?;
         }
+        failed.sort_by_key(|(at, _)| *at);
         Ok(failed)
     }
 
-    fn batch_chunk(&mut self, chunk: &mut [Message]) -> Result<Vec<(usize, Cause)>, Cause> {
+    fn batch_part(
+        &mut self,
+        parcel: &mut Parcel,
+        part: Range<usize>,
+        failed: &mut Vec<(usize, Cause)>,
+    ) -> Result<(), Cause> {
+        let (start, count) = (part.start, part.len());
         let first = self.sequence.wrapping_add(1);
-        let (mut bytes, mut failed, mut last) = (Vec::with_capacity(chunk.len() * 96), Vec::new(), None);
-        // The last message alone asks for an acknowledgement; errors are always answered.
-        let asking = chunk.iter().rposition(|message| !message.is_faulty());
-        for (at, message) in chunk.iter_mut().enumerate() {
-            self.sequence = self.sequence.wrapping_add(1);
-            if asking == Some(at) {
-                message.flag(nlm::ACK);
-                last = Some(self.sequence);
-            }
-            match message.seal(self.sequence) {
-                Ok(sealed) => bytes.extend_from_slice(sealed),
-                Err(cause) => failed.push((at, cause)),
-            }
-        }
-        let Some(last) = last else { return Ok(failed) };
-        send(&self.socket, &bytes)?;
+        self.sequence = self.sequence.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX));
+        let Some(sealed) = parcel.seal(part, first) else { return Ok(()) };
+        send(&self.socket, sealed.bytes)?;
+        let last = sealed.last;
         self.receive(|received| {
             let at = usize::try_from(received.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
-            if received.kind != ERROR || at >= chunk.len() {
+            if received.kind != ERROR || at >= count {
                 return Ok(Flow::More);
             }
             if let Err(cause) = finished(received) {
-                failed.push((at, cause));
+                failed.push((start + at, cause));
             }
             Ok(if received.sequence == last { Flow::End } else { Flow::More })
-        })?;
-        failed.sort_by_key(|(at, _)| *at);
-        Ok(failed)
+        })
     }
 
     /// Makes a request ready for someone else to send on this socket; gives its sequence number too.

@@ -21,6 +21,7 @@ mod neighbour;
 mod netns;
 mod nexthop;
 pub mod nft;
+mod parcel;
 pub mod psched;
 mod qdisc;
 mod route;

@@ -43,6 +43,10 @@ pub enum Group {
     Ipv6Address = 9,
     /// IPv6 routes.
     Ipv6Route = 11,
+    /// Settings of IPv4, such as forwarding.
+    Ipv4Settings = 24,
+    /// Settings of IPv6.
+    Ipv6Settings = 25,
     /// Nexthop objects.
     Nexthop = 32,
 }
@@ -84,6 +88,8 @@ pub enum Event {
     Forwarding(Forwarding),
     /// A forwarding entry is gone.
     ForwardingGone(Forwarding),
+    /// A setting of some link or of all has changed, such as forwarding: the kernel tells which, we look.
+    Settings,
     /// The kernel had more to tell than fitted: look at the whole state.
     Overrun,
 }
@@ -121,6 +127,14 @@ impl Monitor {
         netns.run(|| Self::open(groups))?
     }
 
+    /// Tells no more of what is changed through the socket of that port ([`crate::Rtnl::port`]): ten thousand routes of
+    /// one's own making would come back, and make the kernel lose news of others.
+    pub fn ignore(&self, port: u32) -> Result<(), Error> {
+        socket2::SockRef::from(&self.socket)
+            .attach_filter(&unless_made_by(port))
+            .during(|| format!("leaving out notifications of port {port}"))
+    }
+
     /// The next change, or nothing at the deadline. With a deadline that has passed it does not wait.
     pub fn next(&mut self, deadline: Instant) -> Result<Option<Event>, Error> {
         loop {
@@ -146,6 +160,23 @@ impl Monitor {
         }
         Ok(())
     }
+}
+
+/// `linux/bpf_common.h`: a socket filter that drops messages whose `nlmsg_pid` is that port. The kernel runs it before it
+/// queues a message and wakes the listener.
+fn unless_made_by(port: u32) -> [socket2::SockFilter; 4] {
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const NLMSG_PID: u32 = 12;
+    // The filter's machine takes words for big-endian, netlink's are the machine's own.
+    let port = u32::from_be_bytes(port.to_ne_bytes());
+    [
+        socket2::SockFilter::new(LOAD_WORD, 0, 0, NLMSG_PID),
+        socket2::SockFilter::new(JUMP_IF_EQUAL, 0, 1, port),
+        socket2::SockFilter::new(RETURN, 0, 0, 0),
+        socket2::SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
 }
 
 impl AsFd for Monitor {
@@ -184,6 +215,7 @@ fn read_event(received: &Received<'_>, events: &mut VecDeque<Event>) {
             let event = if received.kind == rtm::NEWROUTE { Event::Route } else { Event::RouteGone };
             events.extend(routes.into_iter().map(event));
         }
+        rtm::NEWNETCONF => events.push_back(Event::Settings),
         rtm::NEWNEXTHOP => events.extend(read_nexthop(received).map(Event::Nexthop)),
         rtm::DELNEXTHOP => events.extend(read_nexthop(received).map(Event::NexthopGone)),
         rtm::NEWNEIGH => {

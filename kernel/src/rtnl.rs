@@ -26,6 +26,11 @@ impl Rtnl {
         netns.run(Self::open)?
     }
 
+    /// The port of its socket: notifications of what it changes carry it ([`crate::Monitor::ignore`]).
+    pub fn port(&mut self) -> Result<u32, Error> {
+        self.channel.port().during(|| "binding an rtnetlink socket".into())
+    }
+
     /// Sends a change and waits for the acknowledgement.
     pub(crate) fn change(&mut self, message: Message, doing: impl FnOnce() -> String) -> Result<(), Error> {
         self.channel.ack(message).during(doing)

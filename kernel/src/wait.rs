@@ -77,6 +77,7 @@ fn concerns(event: &Event, wanted: u32) -> bool {
         | Event::Neighbour(_)
         | Event::NeighbourGone(_)
         | Event::Forwarding(_)
-        | Event::ForwardingGone(_) => false,
+        | Event::ForwardingGone(_)
+        | Event::Settings => false,
     }
 }

@@ -94,11 +94,6 @@ impl Message {
         self.patch(6, &(old | flags).to_ne_bytes());
     }
 
-    /// A value was given that netlink cannot carry.
-    pub(crate) fn is_faulty(&self) -> bool {
-        self.fault.is_some()
-    }
-
     /// Writes length and sequence number; the bytes are then ready to be sent.
     pub(crate) fn seal(&mut self, sequence: u32) -> Result<&[u8], Cause> {
         let length = u32::try_from(self.bytes.len()).map_err(|_| refused(libc::EMSGSIZE))?;

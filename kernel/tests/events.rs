@@ -5,7 +5,7 @@ mod world;
 
 use kernel::{
     Address, Bridge, Cause, Dad, Error, Event, Group, Link, Monitor, Nexthop, Operstate, PortState, Route,
-    Veth, linger, sysctl,
+    Rtnl, Veth, linger, sysctl,
 };
 use std::time::{Duration, Instant};
 use world::{Node, net, plain};
@@ -95,6 +95,29 @@ fn a_nexthop_object_that_goes_is_told_of_and_its_routes_are_not() {
         *e == Event::NexthopGone(nexthop)
     });
     assert!(!route_gone, "if the kernel tells of the routes, they need not be guessed from the object");
+}
+
+#[test]
+fn what_is_changed_through_one_socket_is_not_told_to_a_listener_that_ignores_it() {
+    let (mut node, mut pod) = (Node::new(), Node::new());
+    let (here, _) = node.cable("veth0", &mut pod, "eth0");
+    node.nl.add_address(here, net("10.9.0.1/24"), Dad::Skip).unwrap();
+    let route = |to: &str| Route {
+        gateway: Some("10.9.0.2".parse().unwrap()),
+        oif: Some(here),
+        protocol: 73,
+        ..Route::to(net(to))
+    };
+    let mut monitor = Monitor::open_in(&node.ns, &[Group::Nexthop, Group::Ipv4Route]).unwrap();
+    monitor.ignore(node.nl.port().unwrap()).unwrap();
+    node.nl.add_route(&route("10.8.1.0/24")).unwrap();
+    node.nl.delete_route(&route("10.8.1.0/24")).unwrap();
+    let object = Nexthop { id: 7, gateway: route("10.8.1.0/24").gateway, oif: Some(here), protocol: 73 };
+    node.nl.add_nexthop(&object).unwrap();
+    // Another socket, and with the same protocol number.
+    Rtnl::open_in(&node.ns).unwrap().add_route(&route("10.8.2.0/24")).unwrap();
+    let first = monitor.next(soon()).unwrap().unwrap();
+    assert!(matches!(&first, Event::Route(told) if told.destination == net("10.8.2.0/24")), "{first:?}");
 }
 
 #[test]

@@ -75,6 +75,8 @@ impl<'w> Daemon<'w> {
         let mut command = Command::new(Bins::daemon());
         command.arg(format!("--subnet-file={}", self.subnet_file().display()));
         command.args(["--healthz-ip=127.0.0.1".to_owned(), format!("--healthz-port={HEALTH_PORT}")]);
+        // All nodes of a test are one host; a later flag of the same name wins.
+        command.arg(format!("--node-name={}", self.node.name()));
         command.args(&self.options.flags).envs(self.options.environment.iter().cloned());
         self.process = Some(self.node.start(command, &self.dir.path().join("log")));
     }

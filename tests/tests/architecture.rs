@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "netlink-packet-core",
             "netlink-packet-route",
             "netlink-packet-netfilter",
+            "socket2",
             "ipnetwork",
             "thiserror",
         ],

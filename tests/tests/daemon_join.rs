@@ -63,7 +63,8 @@ fn a_node_replaced_at_the_same_address_gets_its_subnet_and_is_reached() {
         // A real machine announces itself when its port forwards.
         neighbour.run("ip neigh flush all");
     }
-    let replaced = Daemon::ready(new, options(&etcd));
+    // As it is called, too; a machine with another name would wait until the old one's lease is deleted or ends.
+    let replaced = Daemon::ready(new, options(&etcd).flag("--node-name=node1"));
     assert_eq!(lease_key(&replaced), lease_key(&second));
     assert_eq!(etcd.keys(&leases_prefix()).len(), 2);
     cluster.await_routes(0, &[(&replaced, 1)]);
@@ -128,7 +129,7 @@ fn a_lease_that_flannel_wrote_is_reached_and_ours_reads_as_flannels() {
     let etcd = cluster.etcd(V4);
     let theirs = r#"{"PublicIP":"192.168.50.2","PublicIPv6":null,"BackendType":"host-gw"}"#;
     flannel_lease(&etcd, "10.244.77.0-24", theirs);
-    let daemon = Daemon::ready(cluster.node(0), options(&etcd));
+    let daemon = Daemon::ready(cluster.node(0), options(&etcd).flag("--node-name=-"));
     assert_eq!(cluster.routes(0)["10.244.77.0/24"], "192.168.50.2");
     assert_eq!(etcd.get(&lease_key(&daemon)).unwrap(), theirs.replace("50.2", "50.1"));
     flannel_node(&cluster, &daemon, "10.244.77.1");
@@ -143,7 +144,7 @@ fn a_dual_stack_lease_that_flannel_wrote_is_reached_in_both_families() {
     let etcd = cluster.etcd(DUAL);
     let theirs = r#"{"PublicIP":"192.168.50.2","PublicIPv6":"fd50::2","BackendType":"host-gw"}"#;
     flannel_lease(&etcd, "10.244.77.0-24&fd44:0:0:77::-64", theirs);
-    let daemon = Daemon::ready(cluster.node(0), options(&etcd));
+    let daemon = Daemon::ready(cluster.node(0), options(&etcd).flag("--node-name=-"));
     assert_eq!(cluster.routes(0)["10.244.77.0/24"], "192.168.50.2");
     assert_eq!(cluster.routes(0)["fd44:0:0:77::/64"], "fd50::2");
     let v6 = subnet(&daemon, "FLANNEL_IPV6_SUBNET").unwrap();

@@ -38,6 +38,8 @@ fn routes_that_are_deleted_or_flushed_are_back_at_once_issue_1070() {
         (format!("ip route del {v6}"), 1),
         ("ip route flush proto 73".to_owned(), 0),
         ("ip -6 route flush proto 73".to_owned(), 1),
+        // With our mark on it, so that nothing but who made it tells it from ours.
+        (format!("ip route replace {v4} via 192.168.50.78 proto 73"), 0),
     ] {
         let pinger = Pinger::start(&pods[0].pod, &pods[1].addresses[pod]);
         node.run(&change);

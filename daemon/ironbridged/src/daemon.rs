@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::health::{self, Status};
 use crate::options::Options;
 use crate::rules::Rules;
-use crate::settle::{Assignment, Input, Report, Settler};
+use crate::settle::{Assignment, Blackhole, Input, Report, Settler};
 use crate::store::{Held, LeaseStore, StoreState, View};
 use crate::tenure::{Standing, Tenure};
-use crate::uplink::Chosen;
+use crate::uplink::{Chosen, Follower};
 use crate::{forwarding, start, subnet_file, supervisor};
 
 /// Runs until a signal (then nothing is undone: pods keep their connections) or until something fails that waiting does not mend.
@@ -38,7 +38,9 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     let mut store = start::store(&options.store);
     let config = start::config(&mut store, options, &status).await;
     let chosen = start::uplink(options, &config)?;
-    forwarding::enable(&config, &chosen.uplink.name);
+    for problem in forwarding::ensure(&config, &chosen.uplink.name) {
+        tracing::warn!("{problem}");
+    }
     let node = start::identity(options, &chosen, previous.subnets);
     let held = start::lease(&mut store, (&node, &config), &status).await;
 
@@ -49,14 +51,18 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     };
     let file = SubnetEnv::new(&config, &own, chosen.uplink.mtu, masquerade);
     let rules = Rules::new(options.rules, &config, &own, &previous.networks)?;
-    let (settle, reports) = settler(assignment(config, own, &chosen, &previous), rules)?;
+    let follower =
+        Follower { choice: options.uplink.clone(), config: config.clone(), chosen: chosen.clone() };
+    let blackhole = Blackhole::new(options.blackhole, &own, &previous.subnets);
+    let (settle, reports) = settler(assignment(config, own, &chosen, &previous), rules, blackhole)?;
 
     let (publisher, views) = View::channel();
     let watching = tokio::spawn(store.watch(publisher));
     let (tenure, standing) = Tenure::new(store, held.clone(), options.renew_margin);
+    let moves = follower.start(settle.clone())?;
     let announcer = Announcer { reports, standing, views: views.clone(), status, held };
     tokio::select! {
-        () = tenure.keep(views, settle) => Err(Error::Ended("the settling loop")),
+        () = tenure.keep(views, moves, settle) => Err(Error::Ended("the settling loop")),
         _ = watching => Err(Error::Ended("the watch on the store")),
         ended = announcer.run(options, &file, notify) => ended,
     }
@@ -73,7 +79,7 @@ fn assignment(
         own,
         scope: networks.chain(previous.networks.iter()).collect(),
         uplink: chosen.uplink.name.clone(),
-        published: chosen.v4.map(Into::into).into_iter().chain(chosen.v6.map(Into::into)).collect(),
+        published: chosen.published(),
         config,
     }
 }
@@ -82,12 +88,13 @@ fn assignment(
 fn settler(
     assignment: Assignment,
     rules: Rules,
+    blackhole: Blackhole,
 ) -> Result<(mpsc::Sender<Input>, watch::Receiver<Report>), Error> {
     let (inputs, told) = mpsc::channel();
     let (publisher, reports) = watch::channel(Report::default());
     rules.listen(inputs.clone())?;
-    let settler = Settler::new(assignment, rules, publisher)?;
-    settler.ears().listen(inputs.clone())?;
+    let mut settler = Settler::new(assignment, rules, publisher)?.with(blackhole);
+    settler.ears()?.listen(inputs.clone())?;
     std::thread::Builder::new()
         .name("settle".to_owned())
         .spawn(move || settler.run(&told))

@@ -8,7 +8,11 @@ use std::time::Duration;
 use regex_lite::Regex;
 
 use crate::flags::{Flags, LogFormat, Switch};
+use crate::node_name;
 use crate::store::{EtcdOptions, StoreError, TlsFiles};
+
+/// What `--node-name` says when there shall be none.
+const NAMELESS: &str = "-";
 
 /// Everything that the daemon is told at its start. Its debug text holds no password.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Options {
     pub renew_margin: Duration,
     /// Which rules to keep.
     pub rules: RuleChoice,
+    /// Whether to keep a blackhole route for this node's subnet.
+    pub blackhole: Switch,
     /// Where to serve health.
     pub health: Option<SocketAddr>,
 }
@@ -39,7 +45,7 @@ pub enum StoreChoice {
 }
 
 /// How to find the uplink and what to publish.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct UplinkChoice {
     /// Tried in order; with none, the owner of a public address or of the default route is taken.
     pub wishes: Vec<Wish>,
@@ -50,7 +56,7 @@ pub struct UplinkChoice {
 }
 
 /// One way to find the uplink.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Wish {
     /// By name.
     Name(String),
@@ -107,7 +113,7 @@ impl Options {
     pub fn new(flags: &Flags) -> Result<Options, OptionsError> {
         Ok(Options {
             store: store(flags)?,
-            node_name: Some(flags.node_name.clone()).filter(|name| !name.is_empty()),
+            node_name: flags.node_name.clone().or_else(node_name::of_host).filter(|name| name != NAMELESS),
             uplink: UplinkChoice {
                 wishes: wishes(flags)?,
                 public_ip: flags.public_ip,
@@ -116,6 +122,7 @@ impl Options {
             subnet_file: flags.subnet_file.clone(),
             renew_margin: Duration::from_secs(60 * flags.subnet_lease_renew_margin),
             rules: rules(flags),
+            blackhole: flags.ip_blackhole_route,
             health: (flags.healthz_port != 0).then(|| (flags.healthz_ip, flags.healthz_port).into()),
         })
     }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::health::Status;
 use crate::options::{Options, StoreChoice};
+use crate::pods;
 use crate::store::{
     Application, Backoff, EtcdStore, FileStore, Held, LEASE_TTL, LeaseStore, Store, StoreError, acquire,
 };
@@ -70,9 +71,12 @@ pub async fn lease(
         backend_v6_data: None,
         node: node.name.clone(),
     };
-    let application = Application { config, node, attributes: &attributes, ttl: LEASE_TTL };
     let mut attempts = Attempts::new("a lease");
     loop {
+        // Looked at each time: removing the pods is one of the remedies.
+        let pods = node.previous.as_ref().and_then(pods::of_last_run);
+        let node = &Node { pods, ..node.clone() };
+        let application = Application { config, node, attributes: &attributes, ttl: LEASE_TTL };
         match acquire(store, &application).await {
             Ok(held) => {
                 tracing::info!(subnets = %held.lease.subnets, reserved = held.lease.reserved, "lease acquired");
@@ -90,6 +94,7 @@ pub fn identity(options: &Options, chosen: &Chosen, previous: Subnets) -> Node {
         public_ipv6: chosen.v6,
         name: options.node_name.clone(),
         previous: Some(previous).filter(|subnets| subnets.iter().next().is_some()),
+        pods: None,
     }
 }
 

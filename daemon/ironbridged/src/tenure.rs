@@ -3,18 +3,20 @@
 //! The data path outlives the lease. Pods hold addresses of this subnet, so a lost lease is never a reason to take
 //! another subnet, to remove routes or to end: the same subnet is put back as soon as it is free.
 
+mod grace;
+
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use overlay::Snapshot;
+use overlay::{Lease, LeaseAttributes, Snapshot};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::sleep_until;
 
-use crate::settle::{Input, Removals};
-use crate::store::{Backoff, ConfigKey, Held, LEASE_TTL, LeaseStore, Store, StoreError, StoreState, View};
+use crate::settle::Input;
+use crate::store::{Backoff, Held, LEASE_TTL, LeaseStore, Store, StoreError, StoreState, View, same_address};
+use crate::uplink::Chosen;
 
-/// How long peers get to put their leases back after the store lost data, before their routes may go.
-const GRACE: Duration = Duration::from_secs(15);
+use grace::{Grace, Own};
 
 /// How often a stolen lease is looked at again, and complained about.
 const STANDBY: Duration = Duration::from_mins(1);
@@ -39,6 +41,8 @@ pub struct Tenure {
     retry: Backoff,
     grace: Grace,
     told: Told,
+    /// Addresses that the lease does not tell yet.
+    moved: Option<Chosen>,
     standing: watch::Sender<Standing>,
 }
 
@@ -57,6 +61,7 @@ impl Tenure {
                 retry,
                 grace: Grace::default(),
                 told: Told::default(),
+                moved: None,
                 standing,
             },
             seen,
@@ -64,13 +69,25 @@ impl Tenure {
     }
 
     /// Keeps it until the watcher or the settling loop is gone.
-    pub async fn keep(mut self, mut views: watch::Receiver<View>, settle: Sender<Input>) {
+    pub async fn keep(
+        mut self,
+        mut views: watch::Receiver<View>,
+        mut moves: watch::Receiver<Chosen>,
+        settle: Sender<Input>,
+    ) {
         let mut reachable = true;
         loop {
-            match timeout(self.due.saturating_duration_since(Instant::now()), views.changed()).await {
-                Err(_) => self.renew().await,
-                Ok(Err(_)) => return,
-                Ok(Ok(())) => {
+            tokio::select! {
+                () = sleep_until(self.due.into()) => self.attend().await,
+                Ok(()) = moves.changed() => {
+                    self.moved = Some(moves.borrow_and_update().clone());
+                    self.store.reconnect();
+                    self.attend().await;
+                }
+                changed = views.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
                     let view = views.borrow_and_update().clone();
                     report_outage(&view, &mut reachable);
                     if !self.look(&view, &settle).await {
@@ -79,6 +96,55 @@ impl Tenure {
                 }
             }
         }
+    }
+
+    /// What is due: telling the peers of a new address, else the renewal.
+    async fn attend(&mut self) {
+        match self.moved.take() {
+            None => self.renew().await,
+            Some(chosen) => self.publish(chosen).await,
+        }
+    }
+
+    /// Writes the new address into the lease, under its own key and if it is still as it was read: the peers replace one
+    /// next hop by the other.
+    async fn publish(&mut self, chosen: Chosen) {
+        let attributes = chosen.publish(&self.held.lease.attributes);
+        let lease = self.newest(&attributes);
+        let known = self.told.snapshot().and_then(|snapshot| holder(snapshot, &self.held, &attributes));
+        let written = match known.map(ToString::to_string) {
+            Some(lease) => Err(StoreError::AddressInUse { lease }),
+            None => self.store.retake(&lease, &attributes, self.held.ttl).await,
+        };
+        match written {
+            Ok(held) => {
+                tracing::info!(lease = %held.lease, "the new address is published");
+                self.due = held.renew_at(self.margin);
+                self.held = held;
+                self.retry.reset();
+                self.regained();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the new address cannot be published, will try again");
+                if error.is_race() {
+                    // Finds out what was written meanwhile, and whether it is theft.
+                    self.renew().await;
+                }
+                self.moved = Some(chosen);
+                self.due = Instant::now() + self.retry.pause();
+            }
+        }
+    }
+
+    /// The lease as it was last seen, also after a write whose answer did not arrive.
+    fn newest(&self, attributes: &LeaseAttributes) -> Lease {
+        let held = &self.held.lease;
+        let is_ours = |seen: &&Lease| {
+            let written = [&held.attributes, attributes].contains(&&seen.attributes);
+            seen.subnets == held.subnets && seen.revision > held.revision && written
+        };
+        let seen = self.told.snapshot().and_then(|snapshot| snapshot.leases.iter().find(is_ours));
+        seen.unwrap_or(held).clone()
     }
 
     /// Passes a view on, and looks for the own lease in it. False when nobody settles any more.
@@ -169,6 +235,12 @@ impl Tenure {
     }
 }
 
+/// Whoever else publishes what these attributes publish.
+fn holder<'a>(snapshot: &'a Snapshot, held: &Held, attributes: &LeaseAttributes) -> Option<&'a Lease> {
+    let others = snapshot.leases.iter().filter(|lease| lease.subnets != held.lease.subnets);
+    others.into_iter().find(|lease| same_address(&lease.attributes, attributes))
+}
+
 /// Whether the snapshot is so new that the lease must be in it, and it is.
 fn has(snapshot: &Snapshot, held: &Held) -> bool {
     snapshot.revision >= held.lease.revision
@@ -188,34 +260,16 @@ fn report_outage(view: &View, reachable: &mut bool) {
     }
 }
 
-/// Decides whether a store that lacks leases is believed.
-#[derive(Debug, Default)]
-struct Grace {
-    until: Option<Instant>,
-    config_was_gone: bool,
-}
-
-impl Grace {
-    /// A store without its network configuration, or without this node's own lease, lost more than one node's lease by
-    /// that node's leaving. The others put theirs back as this node does; their routes wait for it.
-    fn judge(&mut self, config: ConfigKey, own: Own, now: Instant) -> Removals {
-        if config == ConfigKey::Absent {
-            self.config_was_gone = true;
-            return Removals::Held;
-        }
-        if own == Own::Missing || std::mem::take(&mut self.config_was_gone) {
-            self.until = Some(now + GRACE);
-        }
-        self.until.filter(|until| *until > now).map_or(Removals::Allowed, Removals::HeldUntil)
-    }
-}
-
 /// What the settling loop was told last. A renewal of some peer, which changes nothing but a revision, is no reason to compare
 /// all routes.
 #[derive(Debug, Default)]
 struct Told(Option<View>);
 
 impl Told {
+    fn snapshot(&self) -> Option<&Snapshot> {
+        self.0.as_ref()?.snapshot.as_deref()
+    }
+
     /// Whether the view is to be passed on. Each loss of the own lease puts removals off anew.
     fn is_news(&mut self, view: &View, own: Own) -> bool {
         let is_news = own == Own::Missing || self.0.as_ref().is_none_or(|last| !last.says_the_same(view));
@@ -225,36 +279,10 @@ impl Told {
     }
 }
 
-/// Whether a snapshot has this node's lease, whoever it names as its holder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Own {
-    Present,
-    Missing,
-}
-
-impl From<&Result<(), StoreError>> for Own {
-    fn from(checked: &Result<(), StoreError>) -> Self {
-        if matches!(checked, Err(StoreError::Gone { .. })) { Own::Missing } else { Own::Present }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn routes_outlive_a_store_that_lost_its_data_until_the_nodes_are_back() {
-        let start = Instant::now();
-        let mut grace = Grace::default();
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start), Removals::Allowed);
-        assert_eq!(grace.judge(ConfigKey::Absent, Own::Missing, start), Removals::Held);
-        assert_eq!(grace.judge(ConfigKey::Absent, Own::Present, start + GRACE * 9), Removals::Held);
-        let back = start + GRACE * 10;
-        let until = Removals::HeldUntil(back + GRACE);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back), until);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE / 2), until);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, back + GRACE), Removals::Allowed);
-    }
+    use crate::store::ConfigKey;
 
     #[test]
     fn a_renewal_of_some_peer_makes_no_comparison_of_all_routes() {
@@ -267,14 +295,5 @@ mod tests {
         assert!(!told.is_news(&view(2, ConfigKey::Present), Own::Present));
         assert!(told.is_news(&view(3, ConfigKey::Present), Own::Missing), "removals wait anew");
         assert!(told.is_news(&view(4, ConfigKey::Absent), Own::Present));
-    }
-
-    #[test]
-    fn leases_deleted_together_with_ours_get_time_to_come_back() {
-        let start = Instant::now();
-        let mut grace = Grace::default();
-        let held = Removals::HeldUntil(start + GRACE);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Missing, start), held);
-        assert_eq!(grace.judge(ConfigKey::Present, Own::Present, start + GRACE / 2), held);
     }
 }

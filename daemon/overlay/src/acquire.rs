@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 
 use crate::config::{FamilyConfig, NetworkConfig};
-use crate::lease::{Lease, Snapshot, Subnets};
+use crate::lease::{Lease, Snapshot, Subnets, same_name};
 use crate::range;
 
 /// The node that wants a lease.
@@ -15,10 +15,21 @@ pub struct Node {
     pub public_ip: Ipv4Addr,
     /// The IPv6 address that peers shall use.
     pub public_ipv6: Option<Ipv6Addr>,
-    /// The node's name, when the operator gave one: it finds the lease again after a change of address, and tells two nodes with one address apart.
+    /// The node's name, when it has one: it finds the lease again after a change of address, and tells two nodes with one address apart.
     pub name: Option<String>,
     /// The subnets of the last run, from `subnet.env`.
     pub previous: Option<Subnets>,
+    /// Pods that run already.
+    pub pods: Option<Pods>,
+}
+
+/// Pods of an earlier run, which keep their addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pods {
+    /// The subnets of the last run that their bridge still has an address in.
+    pub subnets: Subnets,
+    /// The bridge that they are attached to.
+    pub bridge: String,
 }
 
 /// What to do to get a lease.
@@ -50,13 +61,51 @@ pub enum AcquireError {
     )]
     AddressHeld { holder: String, key: String },
     #[error(
+        "pods on bridge {bridge} hold addresses of {had}, but this node would now get {wanted}: {why}. Free {had} to keep them, or remove the pods and `ip link delete {bridge}` to go on with {wanted}"
+    )]
+    PodsWouldMove { bridge: String, had: String, wanted: String, why: String },
+    #[error(
         "this node has no public address of a family that the network uses, so its lease could not be told from others"
     )]
     NoIdentity,
 }
 
-/// Decides by one snapshot. `random(n)` gives a number below `n`.
+/// Decides by one snapshot. `random(n)` gives a number below `n`. Pods that run never lose their subnet in silence: a
+/// claim that would take it from them is an error.
 pub fn claim(
+    config: &NetworkConfig,
+    snapshot: &Snapshot,
+    node: &Node,
+    random: &mut dyn FnMut(usize) -> usize,
+) -> Result<Claim, AcquireError> {
+    let claim = choose(config, snapshot, node, random)?;
+    let wanted = match &claim {
+        Claim::Retake(lease) => lease.subnets,
+        Claim::Create(subnets) | Claim::Replace { create: subnets, .. } => *subnets,
+    };
+    let moved = |pods: &&Pods| pods.subnets.iter().any(|had| wanted.iter().all(|subnet| subnet != had));
+    match node.pods.as_ref().filter(moved) {
+        None => Ok(claim),
+        Some(Pods { subnets: had, bridge }) => Err(AcquireError::PodsWouldMove {
+            bridge: bridge.clone(),
+            had: had.to_string(),
+            wanted: wanted.to_string(),
+            why: why_not(config, snapshot, had, &wanted),
+        }),
+    }
+}
+
+/// Why the subnets of the last run are not to be had.
+fn why_not(config: &NetworkConfig, snapshot: &Snapshot, had: &Subnets, wanted: &Subnets) -> String {
+    let holder = snapshot.leases.iter().find(|lease| lease.subnets.overlaps(had));
+    match holder {
+        Some(lease) => format!("the lease {lease} has it (key {})", lease.subnets.to_key()),
+        None if !admits(config, had) => "the network configuration does not admit it any more".to_owned(),
+        None => format!("this node's lease is {wanted}"),
+    }
+}
+
+fn choose(
     config: &NetworkConfig,
     snapshot: &Snapshot,
     node: &Node,
@@ -106,7 +155,7 @@ fn mine<'a>(snapshot: &'a Snapshot, node: &Node) -> Result<Vec<&'a Lease>, Acqui
     let mut held_by = None;
     for lease in &snapshot.leases {
         match (&lease.attributes.node, &node.name) {
-            (Some(theirs), Some(ours)) if theirs == ours => named.push(lease),
+            (Some(theirs), Some(ours)) if same_name(theirs, ours) => named.push(lease),
             (Some(theirs), Some(_)) if node.shares_address(lease) => held_by = Some((theirs, lease)),
             _ if node.shares_address(lease) => addressed.push(lease),
             _ => {}

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 
 use crate::config::{BackendConfig, NetworkConfig};
 use crate::host_gw;
-use crate::lease::{Lease, Snapshot, Subnets};
+use crate::lease::{Lease, LeaseAttributes, Snapshot, Subnets};
 use crate::problem::Problem;
 use crate::range;
 use crate::route::Hop;
@@ -95,23 +95,24 @@ fn shared_subnet(subnet: IpNetwork, kept: &Lease, ignored: &Lease) -> Problem {
 
 /// Two leases with one address: two nodes with equal addresses (Vagrant's 10.0.2.15), or a node that left a lease behind.
 fn shared_addresses(snapshot: &Snapshot) -> Vec<Problem> {
-    let mut seen: BTreeMap<IpAddr, &Lease> = BTreeMap::new();
+    let addresses = |lease: &LeaseAttributes| {
+        lease.public_v4().map(IpAddr::from).into_iter().chain(lease.public_ipv6.map(IpAddr::from))
+    };
+    let mut all: Vec<(IpAddr, &Lease)> = snapshot
+        .leases
+        .iter()
+        .flat_map(|lease| addresses(&lease.attributes).map(move |address| (address, lease)))
+        .collect();
+    // Stable, so that the first of several is the first in the order of keys.
+    all.sort_by_key(|(address, _)| *address);
     let mut problems = Vec::new();
-    for lease in &snapshot.leases {
-        let v4 = lease.attributes.public_v4().map(IpAddr::from);
-        let v6 = lease.attributes.public_ipv6.map(IpAddr::from);
-        for address in v4.into_iter().chain(v6) {
-            match seen.get(&address) {
-                Some(first) => problems.push(Problem::SharedAddress {
-                    address,
-                    first: first.to_string(),
-                    second: lease.to_string(),
-                }),
-                None => {
-                    seen.insert(address, lease);
-                }
-            }
-        }
+    for same in all.chunk_by(|(a, _), (b, _)| a == b) {
+        let Some(((address, first), others)) = same.split_first() else { continue };
+        problems.extend(others.iter().map(|(_, second)| Problem::SharedAddress {
+            address: *address,
+            first: first.to_string(),
+            second: second.to_string(),
+        }));
     }
     problems
 }

@@ -157,16 +157,19 @@ impl Verdict {
 /// Hands out nexthop objects: one that exists already, or a new one under a free id.
 struct Objects {
     by_hop: BTreeMap<Hop, u32>,
+    /// The kernel's, whoever made them.
     ids: BTreeSet<u32>,
     next: u32,
     made: Vec<(u32, Hop)>,
+    /// Those of the kernel's that routes go through.
     used: BTreeSet<u32>,
     wanted: bool,
 }
 
 impl Objects {
     fn of(desired: &Desired, actual: &Actual) -> Self {
-        let hops: BTreeSet<&Hop> = desired.routes.values().collect();
+        let mut hops = BTreeSet::new();
+        let is_many = |hop| hops.insert(hop) && hops.len() > OBJECTS_ABOVE;
         let ours = actual.nexthops.iter().filter(|object| object.protocol == ROUTE_PROTOCOL);
         Objects {
             by_hop: ours.filter_map(|object| Some((object.hop?, object.id))).collect(),
@@ -174,7 +177,7 @@ impl Objects {
             next: FIRST_ID,
             made: Vec::new(),
             used: BTreeSet::new(),
-            wanted: hops.len() > OBJECTS_ABOVE,
+            wanted: desired.routes.values().any(is_many),
         }
     }
 
@@ -182,12 +185,13 @@ impl Objects {
         if !self.wanted {
             return None;
         }
-        let id = match self.by_hop.get(&hop) {
-            Some(id) => *id,
-            None => self.make(hop),
-        };
-        self.used.insert(id);
-        Some(id)
+        match self.by_hop.get(&hop) {
+            Some(id) => {
+                self.used.insert(*id);
+                Some(*id)
+            }
+            None => Some(self.make(hop)),
+        }
     }
 
     fn make(&mut self, hop: Hop) -> u32 {
@@ -195,7 +199,7 @@ impl Objects {
             self.next = self.next.wrapping_add(1);
         }
         let id = self.next;
-        self.ids.insert(id);
+        self.next = self.next.wrapping_add(1);
         self.by_hop.insert(hop, id);
         self.made.push((id, hop));
         id

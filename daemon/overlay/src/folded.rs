@@ -1,12 +1,22 @@
 //! The members of a JSON object as Go's decoder sees them: names match in any letter case, the last one wins, null leaves the default.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The members in the order of the text; a `serde_json::Map` would lose which of `Network` and `network` came last.
-pub struct Members(Vec<(String, Value)>);
+pub struct Members<N = String, V = Value>(Vec<(N, V)>);
+
+/// Members whose values stay text until they are asked for: thousands of leases are read without building a tree of each.
+pub type RawMembers<'a> = Members<Name<'a>, &'a RawValue>;
+
+/// A name, borrowed from the text where nothing in it is escaped.
+#[derive(serde::Deserialize)]
+pub struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Members {
     /// Decodes one JSON object.
@@ -28,28 +38,49 @@ impl Members {
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, serde_json::Error> {
         self.get(name).map(|value| serde_json::from_value(value.clone())).transpose()
     }
+}
 
-    fn named(&self, name: &str) -> impl Iterator<Item = &Value> {
-        self.0.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+impl<'a> RawMembers<'a> {
+    /// Decodes one JSON object.
+    pub fn parse_raw(text: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
+    /// The last member of that name which is not null, decoded as `T`.
+    pub fn decode<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, serde_json::Error> {
+        let last = self.named(name).map(|raw| raw.get()).filter(|text| *text != "null").last();
+        last.map(serde_json::from_str).transpose()
     }
 }
 
-impl<'de> Deserialize<'de> for Members {
+impl<N: AsRef<str>, V> Members<N, V> {
+    fn named(&self, name: &str) -> impl Iterator<Item = &V> {
+        self.0.iter().filter(move |(key, _)| key.as_ref().eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl AsRef<str> for Name<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de, N: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Members<N, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(InOrder(PhantomData))
     }
 }
 
-struct InOrder;
+struct InOrder<N, V>(PhantomData<(N, V)>);
 
-impl<'de> Visitor<'de> for InOrder {
-    type Value = Members;
+impl<'de, N: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for InOrder<N, V> {
+    type Value = Members<N, V>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         while let Some(member) = map.next_entry()? {
             members.push(member);

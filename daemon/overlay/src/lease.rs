@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::folded::Members;
+use crate::folded::RawMembers;
 use crate::range;
 
 /// The subnets of one node: the identity of its lease. Networks have their host bits cleared.
@@ -121,9 +121,20 @@ pub struct LeaseAttributes {
     /// What the backend publishes for IPv6.
     #[serde(rename = "BackendV6Data", skip_serializing_if = "Option::is_none")]
     pub backend_v6_data: Option<Value>,
-    /// The node's name: our own member, which Go's decoder ignores.
+    /// The node's name: our own member, which Go's decoder ignores. See [`same_name`].
     #[serde(rename = "Node", skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+}
+
+/// Whether two names mean one node. A name that was made of the host's has the machine behind a slash, `host/3f9a01c2`,
+/// since hosts that are copies of one image share the first part; a name that an operator gave has no such part.
+#[must_use]
+pub fn same_name(a: &str, b: &str) -> bool {
+    match (a.split_once('/'), b.split_once('/')) {
+        (Some((host, _)), None) => host == b,
+        (None, Some((host, _))) => host == a,
+        (Some(_), Some(_)) | (None, None) => a == b,
+    }
 }
 
 /// Why a lease's value cannot be read.
@@ -146,13 +157,13 @@ impl LeaseAttributes {
 
     /// Reads a value with members in any order and letter case.
     pub fn parse(text: &[u8]) -> Result<Self, ValueError> {
-        let members = Members::parse(text).map_err(|e| ValueError::Json(e.to_string()))?;
+        let members = RawMembers::parse_raw(text).map_err(|e| ValueError::Json(e.to_string()))?;
         Ok(LeaseAttributes {
             public_ip: read(&members, "PublicIP")?.unwrap_or(Ipv4Addr::UNSPECIFIED),
             public_ipv6: read(&members, "PublicIPv6")?,
             backend_type: read(&members, "BackendType")?.unwrap_or_default(),
-            backend_data: members.get("BackendData").cloned(),
-            backend_v6_data: members.get("BackendV6Data").cloned(),
+            backend_data: read(&members, "BackendData")?,
+            backend_v6_data: read(&members, "BackendV6Data")?,
             node: read(&members, "Node")?,
         })
     }
@@ -164,11 +175,11 @@ impl LeaseAttributes {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(
-    members: &Members,
+fn read<'a, T: serde::Deserialize<'a>>(
+    members: &RawMembers<'a>,
     key: &'static str,
 ) -> Result<Option<T>, ValueError> {
-    members.read(key).map_err(|e| ValueError::Member { key, why: e.to_string() })
+    members.decode(key).map_err(|e| ValueError::Member { key, why: e.to_string() })
 }
 
 /// One node's lease as the store holds it.

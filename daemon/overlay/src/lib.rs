@@ -16,11 +16,11 @@ mod route;
 mod subnet_env;
 mod uplink;
 
-pub use acquire::{AcquireError, Claim, Node, claim};
+pub use acquire::{AcquireError, Claim, Node, Pods, claim};
 pub use config::{BackendConfig, ConfigError, FamilyConfig, NetworkConfig};
 pub use desired::{Desired, desired};
 pub use diff::{Change, conflicts, diff};
-pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError};
+pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError, same_name};
 pub use problem::Problem;
 pub use route::{Actual, Hop, Nexthop, Route};
 pub use subnet_env::{Masquerade, Previous, SubnetEnv};

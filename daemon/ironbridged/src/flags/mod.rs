@@ -58,9 +58,10 @@ pub struct Flags {
     /// Where leases live: etcd, or a directory or a JSON file
     #[arg(long, default_value = "etcd", value_name = "etcd|file:PATH")]
     pub store: String,
-    /// This node's name: finds its lease again after a change of address and tells two nodes with one address apart
-    #[arg(long, default_value = "")]
-    pub node_name: String,
+    /// This node's name: finds its lease again after a change of address and tells two nodes with one address apart;
+    /// - is none [default: the host's name and a part of its machine id]
+    #[arg(long)]
+    pub node_name: Option<String>,
     /// Uplink by name or address; repeatable, the first match wins
     #[arg(long)]
     pub iface: Vec<String>,
@@ -94,6 +95,10 @@ pub struct Flags {
     #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true,
           action = ArgAction::Set, value_parser = switch)]
     pub iptables_forward_rules: Switch,
+    /// Drop what is for this node's subnet and for no pod, instead of sending it round by the default route
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true,
+          action = ArgAction::Set, value_parser = switch)]
+    pub ip_blackhole_route: Switch,
     /// Accepted and unused: rules are put back when the kernel reports a change
     #[arg(long)]
     pub iptables_resync: Option<i64>,

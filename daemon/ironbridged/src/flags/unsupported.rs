@@ -13,18 +13,13 @@ enum Kind {
 
 const KUBERNETES: &str = "this version has no Kubernetes subnet manager; keep the leases in etcd (--etcd-endpoints) or in a file (--store file:PATH)";
 
-const UNSERVED: [Unserved; 7] = [
+const UNSERVED: [Unserved; 6] = [
     Unserved("kube-subnet-mgr", Kind::Boolean, KUBERNETES),
     Unserved("kube-api-url", Kind::Value, KUBERNETES),
     Unserved("kubeconfig-file", Kind::Value, KUBERNETES),
     Unserved("kube-annotation-prefix", Kind::Value, KUBERNETES),
     Unserved("net-config-path", Kind::Value, KUBERNETES),
     Unserved("set-node-network-unavailable", Kind::Boolean, KUBERNETES),
-    Unserved(
-        "ip-blackhole-route",
-        Kind::Boolean,
-        "this version makes no blackhole route; leave the flag out",
-    ),
 ];
 
 /// Adds them to the command line, hidden from the help text.

@@ -3,6 +3,7 @@
 //! It settles on a new snapshot, when the kernel reports a change that may be ours, and at a slow audit. It never adds
 //! up events: each pass reads the kernel anew.
 
+mod blackhole;
 mod kernel_state;
 mod leaving;
 mod notifications;
@@ -20,9 +21,11 @@ use kernel::Rtnl;
 use overlay::{Change, Desired, NetworkConfig, Snapshot, Subnets};
 use tokio::sync::watch;
 
+use crate::forwarding;
 use crate::rules::Rules;
-use crate::uplink;
+use crate::uplink::{self, Chosen};
 
+pub use blackhole::Blackhole;
 use leaving::Leaving;
 pub use notifications::Ears;
 use pace::Pace;
@@ -35,6 +38,8 @@ pub enum Input {
     Snapshot(Arc<Snapshot>, Removals),
     /// Something changed in the kernel that may concern us.
     Kernel,
+    /// This node has another public address.
+    Moved(Box<Chosen>),
 }
 
 /// Whether routes may be removed. A store that lost its data says that everybody left: until the nodes have put their
@@ -76,6 +81,13 @@ pub struct Assignment {
     pub published: Vec<IpAddr>,
 }
 
+impl Assignment {
+    fn moved(&mut self, chosen: &Chosen) {
+        self.uplink.clone_from(&chosen.uplink.name);
+        self.published = chosen.published();
+    }
+}
+
 /// Why a pass could not be made.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
@@ -90,6 +102,7 @@ pub struct Settler {
     assignment: Assignment,
     rtnl: Rtnl,
     rules: Rules,
+    blackhole: Blackhole,
     snapshot: Option<Arc<Snapshot>>,
     removals: Removals,
     leaving: Leaving,
@@ -115,6 +128,7 @@ impl Settler {
             assignment,
             rtnl,
             rules,
+            blackhole: Blackhole::default(),
             snapshot: None,
             removals: Removals::Allowed,
             leaving: Leaving::default(),
@@ -125,9 +139,14 @@ impl Settler {
         })
     }
 
+    /// Keeps this too.
+    pub fn with(self, blackhole: Blackhole) -> Self {
+        Settler { blackhole, ..self }
+    }
+
     /// What to listen to on the loop's behalf.
-    pub fn ears(&self) -> Ears {
-        Ears::new(&self.assignment, self.at.clone())
+    pub fn ears(&mut self) -> Result<Ears, kernel::Error> {
+        Ok(Ears::new(&self.assignment, self.at.clone(), self.rtnl.port()?))
     }
 
     /// Runs until nobody can tell it anything any more. Nothing is undone then.
@@ -141,6 +160,10 @@ impl Settler {
                     pace.told(Instant::now());
                 }
                 Ok(Input::Kernel) => pace.woken(Instant::now()),
+                Ok(Input::Moved(chosen)) => {
+                    self.assignment.moved(&chosen);
+                    pace.told(Instant::now());
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => self.pass(&mut pace),
             }
@@ -154,6 +177,10 @@ impl Settler {
         self.due = None;
         if let Err(error) = self.rules.ensure() {
             failed.push(format!("the nftables rules cannot be put in place: {error}"));
+        }
+        failed.extend(forwarding::ensure(&self.assignment.config, &self.assignment.uplink));
+        if let Err(error) = self.blackhole.ensure(&mut self.rtnl) {
+            failed.push(format!("the blackhole route cannot be put in place: {error}"));
         }
         let settled = match self.snapshot.clone().map(|snapshot| self.settle(&snapshot, &mut failed)) {
             Some(Ok(desired)) => Some(desired),

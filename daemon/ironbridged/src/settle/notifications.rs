@@ -11,8 +11,16 @@ use overlay::ROUTE_PROTOCOL;
 
 use super::{Assignment, Input, UplinkIndex};
 
-const GROUPS: [Group; 6] =
-    [Group::Link, Group::Ipv4Address, Group::Ipv6Address, Group::Ipv4Route, Group::Ipv6Route, Group::Nexthop];
+const GROUPS: [Group; 8] = [
+    Group::Link,
+    Group::Ipv4Address,
+    Group::Ipv6Address,
+    Group::Ipv4Route,
+    Group::Ipv6Route,
+    Group::Nexthop,
+    Group::Ipv4Settings,
+    Group::Ipv6Settings,
+];
 
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
@@ -27,12 +35,15 @@ pub struct Ears {
     uplink: String,
     published: Vec<IpAddr>,
     at: UplinkIndex,
+    own: u32,
 }
 
 impl Ears {
-    /// For that assignment; `at` is kept up to date by the settling loop.
-    pub fn new(assignment: &Assignment, at: UplinkIndex) -> Self {
+    /// For that assignment. `at` is kept up to date by the settling loop, which changes the kernel through the socket of
+    /// port `own`.
+    pub fn new(assignment: &Assignment, at: UplinkIndex, own: u32) -> Self {
         Ears {
+            own,
             networks: assignment.scope.clone(),
             uplink: assignment.uplink.clone(),
             published: assignment.published.clone(),
@@ -43,6 +54,7 @@ impl Ears {
     /// Starts the thread. Changes after this call are not missed.
     pub fn listen(self, inputs: Sender<Input>) -> Result<(), kernel::Error> {
         let mut monitor = Monitor::open(&GROUPS)?;
+        monitor.ignore(self.own)?;
         std::thread::spawn(move || {
             loop {
                 let told = match monitor.next(Instant::now() + IDLE) {
@@ -63,19 +75,17 @@ impl Ears {
 
     fn concerns(&self, event: &Event) -> bool {
         match event {
-            // Our own making of a route is no news; somebody else's may be in the place of ours.
-            Event::Route(route) => route.protocol != ROUTE_PROTOCOL && self.is_inside(route),
-            Event::RouteGone(route) => self.is_inside(route),
+            // Ours is not told. Somebody else's may be in the place of ours, whatever protocol it carries.
+            Event::Route(route) | Event::RouteGone(route) => self.is_inside(route),
             // The kernel drops IPv4 routes with their link and tells of the link only.
             Event::Link(link) => self.is_uplink(link.index, &link.name),
             Event::LinkGone { index, name } => self.is_uplink(*index, name),
             Event::Address(address) | Event::AddressGone(address) => {
                 self.is_uplink(address.index, "") || self.published.contains(&address.network.ip())
             }
-            Event::NexthopGone(nexthop) => nexthop.protocol == ROUTE_PROTOCOL,
-            Event::Overrun => true,
+            Event::Nexthop(nexthop) | Event::NexthopGone(nexthop) => nexthop.protocol == ROUTE_PROTOCOL,
+            Event::Settings | Event::Overrun => true,
             Event::Port { .. }
-            | Event::Nexthop(_)
             | Event::Neighbour(_)
             | Event::NeighbourGone(_)
             | Event::Forwarding(_)

@@ -89,7 +89,8 @@ fn collision<'a>(before: &Snapshot, after: &'a Snapshot, held: &Held) -> Option<
 }
 
 /// The IPv4 address is what tells nodes apart; the IPv6 address where there is no other.
-fn same_address(a: &LeaseAttributes, b: &LeaseAttributes) -> bool {
+#[must_use]
+pub fn same_address(a: &LeaseAttributes, b: &LeaseAttributes) -> bool {
     match (a.public_v4(), b.public_v4()) {
         (None, None) => a.public_ipv6.is_some() && a.public_ipv6 == b.public_ipv6,
         (a, b) => a == b,

@@ -44,6 +44,10 @@ pub enum StoreError {
     #[error("the lease for {subnets} now belongs to {by}")]
     Stolen { subnets: Subnets, by: String },
     #[error(
+        "the lease {lease} publishes the same address; give each node its own, or delete that lease's key if its node is gone"
+    )]
+    AddressInUse { lease: String },
+    #[error(
         "{} holds fixed leases and none of them is for {subnets}; add one with this node's public address",
         path.display()
     )]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use overlay::{Lease, LeaseAttributes, Snapshot};
 
-use super::StoreError;
+use super::{StoreError, same_address};
 
 /// This node's lease.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,13 +53,11 @@ impl Held {
     }
 }
 
-/// Names decide where both have one; flannel writes none, so with it the public address decides.
+/// What this node wrote has its own address in it: another one under its name is a twin's, a machine that was given the
+/// same name. flannel writes no name, so with it the public address decides.
 pub(super) fn is_same_node(a: &LeaseAttributes, b: &LeaseAttributes) -> bool {
-    match (&a.node, &b.node, a.public_v4(), b.public_v4()) {
-        (Some(a), Some(b), _, _) => a == b,
-        (_, _, None, None) => a.public_ipv6.is_some() && a.public_ipv6 == b.public_ipv6,
-        (_, _, a, b) => a == b,
-    }
+    let names_agree = a.node.as_ref().zip(b.node.as_ref()).is_none_or(|(a, b)| overlay::same_name(a, b));
+    names_agree && same_address(a, b)
 }
 
 fn describe(of: &LeaseAttributes) -> String {
@@ -93,9 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn names_decide_before_addresses_and_addresses_where_flannel_wrote() {
+    fn a_name_tells_nodes_with_one_address_apart_and_an_address_twins_with_one_name() {
         let same = |a: &str, b: &str| is_same_node(&attributes(a), &attributes(b));
-        assert!(same(r#"{"PublicIP":"192.0.2.1","Node":"a"}"#, r#"{"PublicIP":"192.0.2.9","Node":"a"}"#));
+        assert!(same(r#"{"PublicIP":"192.0.2.1","Node":"a"}"#, r#"{"PublicIP":"192.0.2.1","Node":"a/1"}"#));
+        assert!(!same(r#"{"PublicIP":"192.0.2.1","Node":"a"}"#, r#"{"PublicIP":"192.0.2.9","Node":"a"}"#));
         assert!(!same(r#"{"PublicIP":"192.0.2.1","Node":"a"}"#, r#"{"PublicIP":"192.0.2.1","Node":"b"}"#));
         assert!(same(r#"{"PublicIP":"192.0.2.1","Node":"a"}"#, r#"{"PublicIP":"192.0.2.1"}"#));
         assert!(!same(r#"{"PublicIP":"192.0.2.1"}"#, r#"{"PublicIP":"192.0.2.2"}"#));

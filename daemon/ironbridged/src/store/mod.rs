@@ -24,7 +24,7 @@ use std::time::Duration;
 use overlay::{Lease, LeaseAttributes, NetworkConfig, Snapshot, Subnets};
 use tokio::sync::watch;
 
-pub use acquire::{Application, acquire};
+pub use acquire::{Application, acquire, same_address};
 pub use backoff::{Backoff, random_below};
 pub use error::StoreError;
 pub use etcd::{EtcdOptions, EtcdStore, Secret, Timing, TlsFiles, User};
@@ -77,6 +77,16 @@ pub enum Store {
     Etcd(EtcdStore),
     /// A directory or a JSON file on this machine.
     File(FileStore),
+}
+
+impl Store {
+    /// This node has another address: what was connected from the former one is of no more use.
+    pub fn reconnect(&mut self) {
+        match self {
+            Store::Etcd(store) => store.reconnect(),
+            Store::File(_) => {}
+        }
+    }
 }
 
 impl LeaseStore for Store {

@@ -1,14 +1,16 @@
 //! Which link leads to the other nodes, and which addresses of it to publish: flannel's rules, on one observation of the node.
 
+mod follow;
 mod observe;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use overlay::{NetworkConfig, Uplink};
+use overlay::{LeaseAttributes, NetworkConfig, Uplink};
 
 use crate::options::{UplinkChoice, Wish};
 
+pub use follow::Follower;
 pub use observe::{find, observe};
 
 /// The uplink and what peers are told.
@@ -20,6 +22,27 @@ pub struct Chosen {
     pub v4: Option<Ipv4Addr>,
     /// The IPv6 address that peers use.
     pub v6: Option<Ipv6Addr>,
+}
+
+impl Chosen {
+    /// The addresses that peers use, IPv4 first.
+    pub fn published(&self) -> Vec<IpAddr> {
+        self.v4.map(IpAddr::from).into_iter().chain(self.v6.map(IpAddr::from)).collect()
+    }
+
+    /// A lease's attributes with these addresses in place of those that it had.
+    pub fn publish(&self, attributes: &LeaseAttributes) -> LeaseAttributes {
+        LeaseAttributes {
+            public_ip: self.v4.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            public_ipv6: self.v6,
+            ..attributes.clone()
+        }
+    }
+
+    /// Whether both are the same addresses of the same link.
+    fn is_at(&self, other: &Chosen) -> bool {
+        self.uplink.name == other.uplink.name && self.published() == other.published()
+    }
 }
 
 /// Why there is no uplink.

@@ -33,21 +33,34 @@ pub fn observe(rtnl: &mut Rtnl, choice: &UplinkChoice) -> Result<Node, kernel::E
     })
 }
 
-/// The uplink as it is now: the link of that name or, when it lost the published addresses, the link that has one now.
-/// `None` when there is none that is up.
+/// The uplink as it is now: the link of that name or, when it lost the published addresses, the link that has one now;
+/// when none has, the link of that name with other addresses, which will be published soon. `None` when there is none
+/// that is up.
 pub fn find(rtnl: &mut Rtnl, name: &str, published: &[IpAddr]) -> Result<Option<Uplink>, kernel::Error> {
+    let mut renumbered = None;
     if let Some(link) = rtnl.link(name)? {
         let uplink = candidate(&link, &addresses_of(rtnl, link.index)?).uplink;
         if published.iter().any(|address| uplink.owns(*address)) {
             return Ok(link.up.then_some(uplink));
         }
+        renumbered = Some(uplink).filter(|uplink| link.up && serves(uplink, published));
     }
     let all = rtnl.all_addresses()?;
     let Some(owner) = all.iter().find(|address| published.contains(&address.network.ip())) else {
-        return Ok(None);
+        return Ok(renumbered);
     };
     let link = rtnl.link_at(owner.index)?;
     Ok(link.filter(|link| link.up).map(|link| candidate(&link, &all).uplink))
+}
+
+/// Whether it has an address of each family that is published.
+fn serves(uplink: &Uplink, published: &[IpAddr]) -> bool {
+    let is_global =
+        |network: &IpNetwork| !matches!(network.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+    published.iter().all(|address| match address {
+        IpAddr::V4(_) => !uplink.v4.is_empty(),
+        IpAddr::V6(_) => uplink.v6.iter().any(is_global),
+    })
 }
 
 /// A link that vanished since has no addresses.

@@ -116,6 +116,7 @@ impl Node {
         let log = self.folder.join("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ironbridged"));
         command.env_clear().arg(format!("-store=file:{}", self.store.display()));
+        command.arg(format!("-node-name=node{}", self.number));
         command.arg("-subnet-file").arg(self.subnet_file()).args(["-iface", "eth0"]).args(flags);
         command.stdin(Stdio::null()).stderr(fs::File::create(&log).unwrap());
         // A child is in the namespace of the thread that made it.

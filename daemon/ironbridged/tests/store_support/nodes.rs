@@ -31,7 +31,7 @@ impl Applicant {
     pub fn named(number: u8, name: Option<&str>) -> Self {
         let public_ip = Ipv4Addr::new(192, 0, 2, number);
         let name = name.map(ToOwned::to_owned);
-        let node = Node { public_ip, public_ipv6: None, name: name.clone(), previous: None };
+        let node = Node { public_ip, public_ipv6: None, name: name.clone(), previous: None, pods: None };
         let attributes = LeaseAttributes {
             public_ip,
             public_ipv6: None,

@@ -29,7 +29,7 @@ fn named(key: &str, ip: &str, name: &str) -> Lease {
 }
 
 fn node(ip: &str) -> Node {
-    Node { public_ip: ip.parse().unwrap(), public_ipv6: None, name: None, previous: None }
+    Node { public_ip: ip.parse().unwrap(), public_ipv6: None, name: None, previous: None, pods: None }
 }
 
 fn snapshot(leases: Vec<Lease>) -> Snapshot {
@@ -48,6 +48,38 @@ fn create(key: &str) -> Claim {
 fn the_first_subnet_is_skipped_and_taken_ones_too() {
     let leases = vec![lease("10.3.1.0-24", "10.0.0.1"), lease("10.3.2.0-23", "10.0.0.2")];
     assert_eq!(decide(&config(""), leases, &node("10.0.0.9")), Ok(create("10.3.4.0-24")));
+}
+
+#[test]
+fn a_subnet_is_never_taken_from_pods_that_run_issue_520() {
+    let pods = |key: &str| Some(Pods { subnets: Subnets::parse_key(key).unwrap(), bridge: "cni0".into() });
+    let had = Subnets::parse_key("10.3.7.0-24").ok();
+    let me = Node { previous: had, pods: pods("10.3.7.0-24"), ..node("10.0.0.9") };
+    assert_eq!(decide(&config(""), vec![], &me), Ok(create("10.3.7.0-24")), "it is free");
+    let taken = vec![lease("10.3.7.0-24", "10.0.0.1")];
+    let error = decide(&config(""), taken, &me).unwrap_err().to_string();
+    for text in ["cni0 hold addresses of 10.3.7.0/24", "get 10.3.1.0/24", "10.3.7.0/24 of 10.0.0.1"] {
+        assert!(error.contains(text), "{error}");
+    }
+    let other = vec![lease("10.3.9.0-24", "10.0.0.9")];
+    let error = decide(&config(""), other, &me).unwrap_err().to_string();
+    assert!(error.contains("this node's lease is 10.3.9.0/24"), "{error}");
+    let error = decide(&config(r#","SubnetLen":25"#), vec![], &me).unwrap_err().to_string();
+    assert!(error.contains("does not admit it any more"), "{error}");
+}
+
+#[test]
+fn a_name_made_of_the_hosts_and_one_that_was_given_may_mean_one_node() {
+    for (a, b, same) in [
+        ("a", "a", true),
+        ("a/1", "a", true),
+        ("a", "a/1", true),
+        ("a/1", "a/1", true),
+        ("a/1", "a/2", false),
+        ("a", "b/1", false),
+    ] {
+        assert_eq!(same_name(a, b), same, "{a} {b}");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub fn config(data: &[u8]) -> Verdict {
         public_ipv6: Some([0xfd01, 0, 0, 0, 0, 0, 0, 1].into()),
         name: None,
         previous: None,
+        pods: None,
     };
     let mut reached = Reached::at(&format!("{config:?}"));
     for end in [0, usize::MAX] {

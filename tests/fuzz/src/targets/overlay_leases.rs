@@ -69,7 +69,13 @@ struct World {
 
 impl Default for World {
     fn default() -> Self {
-        let node = Node { public_ip: [192, 168, 1, 1].into(), public_ipv6: None, name: None, previous: None };
+        let node = Node {
+            public_ip: [192, 168, 1, 1].into(),
+            public_ipv6: None,
+            name: None,
+            previous: None,
+            pods: None,
+        };
         let uplink = Uplink { index: 2, name: "eth0".to_owned(), mtu: 1500, ..Uplink::default() };
         Self { snapshot: Snapshot::default(), node, uplink, actual: Actual::default() }
     }

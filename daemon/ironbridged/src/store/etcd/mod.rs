@@ -44,6 +44,11 @@ impl EtcdStore {
         }
         EtcdStore { session: Session::new(options) }
     }
+
+    /// Takes a new connection for the next request: one from an address that this node lost would hang.
+    pub fn reconnect(&mut self) {
+        self.session.reconnect();
+    }
 }
 
 // The client's futures are large: boxed here, so that no caller's future grows by them.

@@ -81,6 +81,11 @@ impl Session {
         }
     }
 
+    /// Takes a new connection for the next request.
+    pub(super) fn reconnect(&mut self) {
+        self.connection = None;
+    }
+
     /// The client's error as ours.
     pub(super) fn classify(&self, doing: &str, error: &etcd_client::Error) -> StoreError {
         failure::classify(&self.options.name(), doing, error)

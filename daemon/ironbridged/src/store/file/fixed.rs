@@ -1,38 +1,54 @@
 //! Leases that an administrator wrote into one JSON file, and that no daemon changes.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use overlay::{Junk, Lease, LeaseAttributes, Snapshot, Subnets};
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Reading;
 use super::directory::revision_of;
 use crate::store::{ConfigKey, Held, StoreError};
 
-/// The file's two members.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct Document {
-    config: Option<Value>,
-    leases: Map<String, Value>,
+/// The file's text; what is in it is decoded where it is wanted.
+struct Text {
+    path: PathBuf,
+    bytes: Vec<u8>,
 }
+
+/// The file's two members.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Document<'a> {
+    #[serde(borrow)]
+    config: Option<&'a RawValue>,
+    #[serde(borrow)]
+    leases: Values<'a>,
+}
+
+/// Values of leases by key.
+#[derive(Default)]
+struct Values<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// The text of the network configuration.
 pub(super) async fn config(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(load(path).await?.config.map(|config| config.to_string().into_bytes()))
+    Ok(load(path).await?.document()?.config.map(|config| config.get().as_bytes().to_vec()))
 }
 
 /// Everything in the file. All leases are reservations: none of them ends.
 pub(super) async fn read(path: &Path, now: SystemTime) -> Result<Reading, StoreError> {
-    let document = load(path).await?;
+    let text = load(path).await?;
+    let document = text.document()?;
     let mut snapshot = Snapshot { revision: revision_of(now), ..Snapshot::default() };
-    for (key, value) in &document.leases {
-        match parse(key, value) {
+    for (key, value) in document.leases.in_order() {
+        match parse(&key, value) {
             Ok(lease) => snapshot.leases.push(lease),
-            Err(reason) => snapshot.junk.push(Junk { key: key.clone(), reason }),
+            Err(reason) => snapshot.junk.push(Junk { key: key.into_owned(), reason }),
         }
     }
     let config = if document.config.is_some() { ConfigKey::Present } else { ConfigKey::Absent };
@@ -57,24 +73,77 @@ pub(super) async fn renew(path: &Path, held: &Held) -> Result<Held, StoreError> 
 }
 
 async fn find(path: &Path, subnets: &Subnets) -> Result<Option<Lease>, StoreError> {
-    let leases = load(path).await?.leases;
-    Ok(leases.get(&subnets.to_key()).and_then(|value| parse(&subnets.to_key(), value).ok()))
+    let (text, name) = (load(path).await?, subnets.to_key());
+    let values = text.document()?.leases.0;
+    let value = values.into_iter().rfind(|(key, _)| *key == name);
+    Ok(value.and_then(|(key, value)| parse(&key, value).ok()))
 }
 
-fn parse(key: &str, value: &Value) -> Result<Lease, String> {
+fn parse(key: &str, value: &RawValue) -> Result<Lease, String> {
     let subnets = Subnets::parse_key(key).map_err(|e| e.to_string())?;
-    let attributes = LeaseAttributes::parse(value.to_string().as_bytes()).map_err(|e| e.to_string())?;
+    let attributes = LeaseAttributes::parse(value.get().as_bytes()).map_err(|e| e.to_string())?;
     // The text is compared where that matters, so that a file written anew with the same content changes nothing.
     Ok(Lease { subnets, attributes, reserved: true, revision: 0 })
 }
 
-async fn load(path: &Path) -> Result<Document, StoreError> {
+async fn load(path: &Path) -> Result<Text, StoreError> {
     let path: PathBuf = path.to_owned();
-    let why = |why: String| StoreError::Unreadable { path: path.clone(), why };
     let reading = path.clone();
-    let text =
-        tokio::task::spawn_blocking(move || text(&reading)).await.map_err(|e| why(e.to_string()))??;
-    serde_json::from_slice(&text).map_err(|e| why(format!("not a lease file: {e}")))
+    let bytes = tokio::task::spawn_blocking(move || text(&reading))
+        .await
+        .map_err(|e| StoreError::Unreadable { path: path.clone(), why: e.to_string() })??;
+    Ok(Text { path, bytes })
+}
+
+impl Text {
+    fn document(&self) -> Result<Document<'_>, StoreError> {
+        serde_json::from_slice(&self.bytes).map_err(|e| StoreError::Unreadable {
+            path: self.path.clone(),
+            why: format!("not a lease file: {e}"),
+        })
+    }
+}
+
+impl<'a> Values<'a> {
+    /// Sorted as a store sorts its keys; of a key that is there twice the last one counts.
+    fn in_order(mut self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.0.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                kept.1 = later.1;
+            }
+            same
+        });
+        self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Values<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Values<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object of leases by key")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Values<'de>, A::Error> {
+        /// A key, borrowed where nothing in it is escaped.
+        #[derive(serde::Deserialize)]
+        struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
+        let mut values = Vec::new();
+        while let Some((Key(key), value)) = map.next_entry()? {
+            values.push((key, value));
+        }
+        Ok(Values(values))
+    }
 }
 
 /// Reads under a shared lock, for those who change the file in place under an exclusive one. Whoever holds that is at
