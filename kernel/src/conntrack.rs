@@ -9,6 +9,7 @@ use crate::{
     channel::Channel,
     error::{Absent, During},
     nft::Nft,
+    parcel::Parcel,
     sysctl,
     wire::{Attribute, Message, Received, attributes},
 };
@@ -125,8 +126,11 @@ impl Conntrack {
     pub fn forget(&mut self, led: &[Led]) -> Result<(), Error> {
         let doing = || "deleting tracked connections".to_owned();
         let (found, listed): (Vec<&Led>, Vec<&Led>) = led.iter().partition(|led| led.answering.is_ipv4());
-        let mut messages: Vec<Message> = found.iter().map(|led| forget_message(led)).collect();
-        for (at, cause) in self.channel.batch(&mut messages).during(doing)? {
+        let mut parcel = Parcel::default();
+        for led in &found {
+            parcel.push(forget_message(led));
+        }
+        for (at, cause) in self.channel.batch(parcel).during(doing)? {
             match (found.get(at), cause.errno()) {
                 // The kernel took it for the key of one connection, and misses the source in it.
                 (Some(led), Some(libc::EINVAL)) => self.forget_listed(led)?,
