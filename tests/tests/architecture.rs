@@ -53,6 +53,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "ipnetwork",
             "nix",
             "regex-lite",
+            "prometheus-client",
         ],
     ),
     (

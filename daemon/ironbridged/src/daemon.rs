@@ -7,33 +7,35 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::eyes::{self, Eyes, Place, Sight};
 use crate::health::{self, Status};
 use crate::options::Options;
 use crate::rules::Rules;
 use crate::settle::{Assignment, Input, Report, Settler};
 use crate::store::{Held, LeaseStore, StoreState, View};
+use crate::supervisor::Supervision;
 use crate::tenure::{Standing, Tenure};
 use crate::uplink::Chosen;
-use crate::{forwarding, start, subnet_file, supervisor};
+use crate::{forwarding, start, subnet_file};
 
 /// Runs until a signal (then nothing is undone: pods keep their connections) or until something fails that waiting does not mend.
-pub async fn run(options: &Options, notify: Option<&str>) -> Result<(), Error> {
+pub async fn run(options: &Options, supervision: &Supervision) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let name = tokio::select! {
-        ended = live(options, notify) => return ended,
+        ended = live(options, supervision) => return ended,
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
+    supervision.tell("STOPPING=1\nSTATUS=ending; routes, rules and lease stay");
     tracing::info!(signal = name, "ending; routes, rules and lease stay");
     Ok(())
 }
 
-async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
+async fn live(options: &Options, supervision: &Supervision) -> Result<(), Error> {
     let (status, seen) = watch::channel(Status::waiting("starting"));
-    if let Some(address) = options.health {
-        health::serve(address, seen).await?;
-    }
+    let sight = Sight { eyes: Eyes::default(), status: seen };
+    show(options, &sight, supervision).await?;
     let previous = subnet_file::read(&options.subnet_file);
     let mut store = start::store(&options.store);
     let config = start::config(&mut store, options, &status).await;
@@ -49,17 +51,34 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     };
     let file = SubnetEnv::new(&config, &own, chosen.uplink.mtu, masquerade);
     let rules = Rules::new(options.rules, &config, &own, &previous.networks)?;
-    let (settle, reports) = settler(assignment(config, own, &chosen, &previous), rules)?;
+    sight.eyes.placed(Place::new(options, &config, &chosen), &held);
+    let eyes = sight.eyes.clone();
+    let (settle, reports) = settler(assignment(config, own, &chosen, &previous), rules, eyes.clone())?;
+    tokio::spawn(supervision.clone().keep_alive(settle.clone()));
 
     let (publisher, views) = View::channel();
     let watching = tokio::spawn(store.watch(publisher));
-    let (tenure, standing) = Tenure::new(store, held.clone(), options.renew_margin);
+    let (tenure, standing) = Tenure::new(store, held.clone(), (options.renew_margin, eyes.clone()));
+    eyes.follow(&views, standing.clone());
     let announcer = Announcer { reports, standing, views: views.clone(), status, held };
     tokio::select! {
         () = tenure.keep(views, settle) => Err(Error::Ended("the settling loop")),
         _ = watching => Err(Error::Ended("the watch on the store")),
-        ended = announcer.run(options, &file, notify) => ended,
+        ended = announcer.run(options, &file) => ended,
     }
+}
+
+/// Everything by which the daemon can be watched, from its first moment on.
+async fn show(options: &Options, sight: &Sight, supervision: &Supervision) -> Result<(), Error> {
+    if let Some(address) = options.health {
+        health::serve(address, sight.clone()).await?;
+    }
+    if let Err(error) = eyes::socket::serve(&options.status_socket, sight.clone()) {
+        // Pods need their network more than the operator needs a table.
+        tracing::warn!(%error, "`ironbridge status` cannot ask this daemon");
+    }
+    tokio::spawn(supervision.clone().follow(sight.status.clone()));
+    Ok(())
 }
 
 fn assignment(
@@ -82,11 +101,12 @@ fn assignment(
 fn settler(
     assignment: Assignment,
     rules: Rules,
+    eyes: Eyes,
 ) -> Result<(mpsc::Sender<Input>, watch::Receiver<Report>), Error> {
     let (inputs, told) = mpsc::channel();
     let (publisher, reports) = watch::channel(Report::default());
     rules.listen(inputs.clone())?;
-    let settler = Settler::new(assignment, rules, publisher)?;
+    let settler = Settler::new(assignment, rules, publisher, eyes)?;
     settler.ears().listen(inputs.clone())?;
     std::thread::Builder::new()
         .name("settle".to_owned())
@@ -95,7 +115,7 @@ fn settler(
     Ok((inputs, reports))
 }
 
-/// Tells the plugins, the supervisor and `/readyz` how things stand.
+/// Tells the plugins and everybody who watches how things stand.
 struct Announcer {
     reports: watch::Receiver<Report>,
     standing: watch::Receiver<Standing>,
@@ -106,7 +126,7 @@ struct Announcer {
 
 impl Announcer {
     /// `subnet.env` appears when the peers of the first snapshot are programmed: a pod that starts then can reach them.
-    async fn run(mut self, options: &Options, file: &SubnetEnv, notify: Option<&str>) -> Result<(), Error> {
+    async fn run(mut self, options: &Options, file: &SubnetEnv) -> Result<(), Error> {
         self.status.send_replace(Status::waiting("waiting for the first snapshot's peers to be programmed"));
         while !self.reports.borrow_and_update().settled {
             let waiting = self.waiting();
@@ -116,9 +136,6 @@ impl Announcer {
         subnet_file::write(&options.subnet_file, file)
             .map_err(|source| Error::SubnetFile { path: options.subnet_file.clone(), source })?;
         tracing::info!(path = %options.subnet_file.display(), "ready");
-        if let Some(Err(error)) = notify.map(supervisor::ready) {
-            tracing::warn!(%error, "the supervisor could not be told that the daemon is ready");
-        }
         loop {
             let now = self.now();
             self.status.send_replace(now);

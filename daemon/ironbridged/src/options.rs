@@ -10,6 +10,9 @@ use regex_lite::Regex;
 use crate::flags::{Flags, LogFormat, Switch};
 use crate::store::{EtcdOptions, StoreError, TlsFiles};
 
+/// The status socket's usual name.
+const SOCKET: &str = "ironbridged.sock";
+
 /// Everything that the daemon is told at its start. Its debug text holds no password.
 #[derive(Debug)]
 pub struct Options {
@@ -27,6 +30,8 @@ pub struct Options {
     pub rules: RuleChoice,
     /// Where to serve health.
     pub health: Option<SocketAddr>,
+    /// Where to answer `ironbridge status`.
+    pub status_socket: PathBuf,
 }
 
 /// Where leases live.
@@ -117,8 +122,14 @@ impl Options {
             renew_margin: Duration::from_secs(60 * flags.subnet_lease_renew_margin),
             rules: rules(flags),
             health: (flags.healthz_port != 0).then(|| (flags.healthz_ip, flags.healthz_port).into()),
+            status_socket: status_socket(flags),
         })
     }
+}
+
+/// Beside `subnet.env`, so that two daemons with a file each have a socket each.
+fn status_socket(flags: &Flags) -> PathBuf {
+    flags.status_socket.clone().unwrap_or_else(|| flags.subnet_file.with_file_name(SOCKET))
 }
 
 fn store(flags: &Flags) -> Result<StoreChoice, OptionsError> {
@@ -205,6 +216,14 @@ mod tests {
         for store in ["file:", "consul", "etcd:x"] {
             assert!(matches!(options(&["-store", store]), Err(OptionsError::Store(_))), "{store}");
         }
+    }
+
+    #[test]
+    fn the_status_socket_is_beside_subnet_env_unless_told_otherwise() {
+        let socket = |line: &[&str]| options(line).unwrap().status_socket;
+        assert_eq!(socket(&[]), PathBuf::from("/run/flannel/ironbridged.sock"));
+        assert_eq!(socket(&["-subnet-file=/x/y.env"]), PathBuf::from("/x/ironbridged.sock"));
+        assert_eq!(socket(&["-status-socket=/z"]), PathBuf::from("/z"));
     }
 
     #[test]

@@ -52,7 +52,14 @@ pub fn uplink(options: &Options, config: &NetworkConfig) -> Result<Chosen, Uplin
     let node = uplink::observe(&mut Rtnl::open()?, &options.uplink)?;
     let chosen = uplink::choose(&node, &options.uplink, config)?;
     let (v4, v6) = (chosen.v4.map(|ip| ip.to_string()), chosen.v6.map(|ip| ip.to_string()));
-    tracing::info!(uplink = chosen.uplink.name, v4, v6, mtu = chosen.uplink.mtu, "uplink chosen");
+    tracing::info!(
+        uplink = chosen.uplink.name,
+        v4,
+        v6,
+        mtu = chosen.uplink.mtu,
+        why = chosen.why,
+        "uplink chosen"
+    );
     Ok(chosen)
 }
 

@@ -10,6 +10,7 @@ use overlay::Snapshot;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::eyes::{Eyes, Renewal};
 use crate::settle::{Input, Removals};
 use crate::store::{Backoff, ConfigKey, Held, LEASE_TTL, LeaseStore, Store, StoreError, StoreState, View};
 
@@ -40,11 +41,16 @@ pub struct Tenure {
     grace: Grace,
     told: Told,
     standing: watch::Sender<Standing>,
+    eyes: Eyes,
 }
 
 impl Tenure {
     /// Takes over a lease that was just acquired.
-    pub fn new(store: Store, held: Held, margin: Duration) -> (Self, watch::Receiver<Standing>) {
+    pub fn new(
+        store: Store,
+        held: Held,
+        (margin, eyes): (Duration, Eyes),
+    ) -> (Self, watch::Receiver<Standing>) {
         let (standing, seen) = watch::channel(Standing::Held);
         let due = held.renew_at(margin);
         let retry = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
@@ -58,6 +64,7 @@ impl Tenure {
                 grace: Grace::default(),
                 told: Told::default(),
                 standing,
+                eyes,
             },
             seen,
         )
@@ -107,6 +114,7 @@ impl Tenure {
                 self.due = held.renew_at(self.margin);
                 self.held = held;
                 self.retry.reset();
+                self.eyes.renewed(Renewal::Renewed, &self.held);
                 self.regained();
                 tracing::debug!(lease = %self.held.lease.subnets, "lease renewed");
             }
@@ -124,6 +132,7 @@ impl Tenure {
             StoreError::Stolen { by, .. } => self.stand_by(by),
             other => {
                 self.due = Instant::now() + self.retry.pause();
+                self.eyes.renewed(Renewal::Failed, &self.held);
                 let left =
                     self.held.expires.map(|end| end.saturating_duration_since(Instant::now()).as_secs());
                 tracing::warn!(error = %other, seconds_left = left, "the lease could not be renewed, will try again");
@@ -141,11 +150,13 @@ impl Tenure {
                 self.due = held.renew_at(self.margin);
                 self.held = held;
                 self.retry.reset();
+                self.eyes.renewed(Renewal::PutBack, &self.held);
                 self.standing.send_replace(Standing::Held);
             }
             Err(error) => {
                 // Taken, too, is judged anew: the renewal looks who has it.
                 self.due = Instant::now() + self.retry.pause();
+                self.eyes.renewed(Renewal::Failed, &self.held);
                 tracing::warn!(%subnets, %error, "the lease is gone from the store and could not be put back, will try again");
             }
         }
@@ -153,6 +164,7 @@ impl Tenure {
 
     fn stand_by(&mut self, by: String) {
         self.due = Instant::now() + STANDBY;
+        self.eyes.renewed(Renewal::Stolen, &self.held);
         tracing::error!(
             subnets = %self.held.lease.subnets, thief = by,
             "this node's lease was taken: pods here are cut off from other nodes. Routes and rules stay; the lease comes \

@@ -5,6 +5,7 @@
 
 mod kernel_state;
 mod leaving;
+mod ledger;
 mod notifications;
 mod pace;
 mod problems;
@@ -18,12 +19,14 @@ use std::time::Instant;
 use ipnetwork::IpNetwork;
 use kernel::Rtnl;
 use overlay::{Change, Desired, NetworkConfig, Snapshot, Subnets};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use crate::eyes::Eyes;
 use crate::rules::Rules;
 use crate::uplink;
 
 use leaving::Leaving;
+use ledger::Ledger;
 pub use notifications::Ears;
 use pace::Pace;
 use problems::Problems;
@@ -35,6 +38,8 @@ pub enum Input {
     Snapshot(Arc<Snapshot>, Removals),
     /// Something changed in the kernel that may concern us.
     Kernel,
+    /// Somebody wants to know whether the loop still turns.
+    Asked(oneshot::Sender<()>),
 }
 
 /// Whether routes may be removed. A store that lost its data says that everybody left: until the nodes have put their
@@ -98,6 +103,7 @@ pub struct Settler {
     problems: Problems,
     reports: watch::Sender<Report>,
     at: UplinkIndex,
+    ledger: Ledger,
 }
 
 /// The interface index of the uplink at the last pass, which the thread that listens to the kernel looks at.
@@ -109,6 +115,7 @@ impl Settler {
         assignment: Assignment,
         rules: Rules,
         reports: watch::Sender<Report>,
+        eyes: Eyes,
     ) -> Result<Self, kernel::Error> {
         let rtnl = Rtnl::open()?;
         Ok(Settler {
@@ -122,6 +129,7 @@ impl Settler {
             problems: Problems::default(),
             reports,
             at: UplinkIndex::default(),
+            ledger: Ledger::new(eyes),
         })
     }
 
@@ -138,9 +146,12 @@ impl Settler {
                 Ok(Input::Snapshot(snapshot, removals)) => {
                     self.snapshot = Some(snapshot);
                     self.removals = removals;
+                    self.ledger.news();
                     pace.told(Instant::now());
                 }
                 Ok(Input::Kernel) => pace.woken(Instant::now()),
+                // Who asked may have gone meanwhile.
+                Ok(Input::Asked(answer)) => answer.send(()).unwrap_or(()),
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => self.pass(&mut pace),
             }
@@ -152,7 +163,9 @@ impl Settler {
         let mut failed = Vec::new();
         // A pass that fails before it comes to removals has its own pause until the next one.
         self.due = None;
-        if let Err(error) = self.rules.ensure() {
+        let put = self.rules.ensure();
+        self.ledger.rules(self.rules.count(), put.as_ref().ok().copied());
+        if let Err(error) = put {
             failed.push(format!("the nftables rules cannot be put in place: {error}"));
         }
         let settled = match self.snapshot.clone().map(|snapshot| self.settle(&snapshot, &mut failed)) {
@@ -170,6 +183,7 @@ impl Settler {
         if let Some(moment) = self.due {
             pace.not_after(moment.max(Instant::now()));
         }
+        self.ledger.close(began, &failed);
         self.report(settled, failed);
     }
 
@@ -186,7 +200,9 @@ impl Settler {
         log(&changes);
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         failed.extend(refused.iter().map(ToString::to_string));
-        desired.problems.extend(overlay::conflicts(&desired, &actual));
+        let conflicts = overlay::conflicts(&desired, &actual);
+        self.ledger.routes(&desired, &changes, (refused.len(), conflicts.len()));
+        desired.problems.extend(conflicts);
         Ok(desired)
     }
 
