@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::demo::Demo;
 use crate::ipam::Ipam;
 use crate::launch::Launch;
+use crate::status::Status;
 use crate::{install, plugins};
 
 /// The operator's command of Ironbridge. Called by the name of a plugin, this program is that plugin.
@@ -34,6 +35,8 @@ enum Verb {
     Ipam(Ipam),
     /// The plugins that this program is
     Plugins,
+    /// What the daemon of this node knows: leases, routes, store, findings; exit status 1 not ready, 2 no answer
+    Status(Status),
     /// The version of this program
     Version,
     #[command(hide = true)]
@@ -52,18 +55,27 @@ pub fn run() -> ExitCode {
                     .fold(String::new(), |text, path| format!("{text}installed {}\n", path.display()))
             })
         }
+        Verb::Status(status) => {
+            return report(status.run().map_err(|e| (e.to_string(), Status::no_answer())));
+        }
         Verb::Ipam(ipam) => ipam.run().map_err(|e| e.to_string()),
         Verb::Plugins => Ok(plugins::ALL
             .iter()
             .fold(String::new(), |text, plugin| format!("{text}{:<12}{}\n", plugin.name(), plugin.about()))),
         Verb::Version => Ok(format!("ironbridge {}\n", env!("CARGO_PKG_VERSION"))),
     };
+    report(outcome.map(|text| (text, ExitCode::SUCCESS)).map_err(|message| (message, ExitCode::FAILURE)))
+}
+
+/// Prints what was found or why nothing was, each with its exit status.
+fn report(outcome: Result<(String, ExitCode), (String, ExitCode)>) -> ExitCode {
     match outcome {
-        Ok(text) => print(&text),
-        Err(message) => {
+        Ok((text, code)) if print(&text) == ExitCode::SUCCESS => code,
+        Ok(_) => ExitCode::FAILURE,
+        Err((message, code)) => {
             // There is nobody left to tell.
             writeln!(std::io::stderr(), "ironbridge: {message}").ok();
-            ExitCode::FAILURE
+            code
         }
     }
 }

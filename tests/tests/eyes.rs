@@ -23,7 +23,7 @@ fn named(text: &str) -> BTreeSet<String> {
     words.map(str::to_owned).collect()
 }
 
-/// The metrics of a text in OpenMetrics' form, named as their samples are.
+/// The metrics of a text with their types, named as their samples are.
 fn served(text: &str) -> BTreeSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     types
@@ -69,54 +69,67 @@ fn every_metric_is_documented_and_every_documented_or_used_one_exists() {
     }
 }
 
+/// Waits for a figure.
+#[track_caller]
+fn await_figure(cluster: &Cluster, name: &str, want: f64) {
+    let found = || value(&metrics(cluster), name);
+    await_that(&format!("{name} is {want}, not {:?}", found()), || found() == Some(want));
+}
+
 #[test]
-fn the_figures_follow_what_happens() {
+fn the_figures_say_what_there_is() {
     let cluster = Cluster::new(2);
     let mut etcd = cluster.etcd(V4);
     let daemons = cluster.daemons(&options(&etcd));
     cluster.await_routes(0, &[(&daemons[1], 1)]);
-    let is = |name: &str, want: f64| {
-        await_that(&format!("{name} is {want}: {}", metrics(&cluster)), || {
-            value(&metrics(&cluster), name) == Some(want)
-        });
-    };
-    is("ironbridged_ready", 1.0);
-    is("ironbridged_leases", 2.0);
-    is("ironbridged_peers", 1.0);
-    is("ironbridged_subnets{family=\"ipv4\"}", 255.0);
-    is("ironbridged_subnets_free{family=\"ipv4\"}", 253.0);
-    is("ironbridged_objects_desired{kind=\"route\"}", 1.0);
-    is("ironbridged_objects_missing{kind=\"route\"}", 0.0);
-    is("ironbridged_objects_desired{kind=\"rule\"}", 8.0);
-    is("ironbridged_repairs_total{kind=\"route\"}", 0.0);
-    is("ironbridged_repairs_total{kind=\"rule\"}", 0.0);
-    is("ironbridged_store_up", 1.0);
-    is("ironbridged_lease_held", 1.0);
+    for (name, want) in [
+        ("ironbridged_ready", 1.0),
+        ("ironbridged_leases", 2.0),
+        ("ironbridged_peers", 1.0),
+        ("ironbridged_subnets{family=\"ipv4\"}", 255.0),
+        ("ironbridged_subnets_free{family=\"ipv4\"}", 253.0),
+        ("ironbridged_objects_desired{kind=\"route\"}", 1.0),
+        ("ironbridged_objects_missing{kind=\"route\"}", 0.0),
+        ("ironbridged_objects_desired{kind=\"rule\"}", 8.0),
+        ("ironbridged_store_up", 1.0),
+        ("ironbridged_store_stale_seconds", 0.0),
+        ("ironbridged_lease_held", 1.0),
+    ] {
+        await_figure(&cluster, name, want);
+    }
     let expiry = value(&metrics(&cluster), "ironbridged_lease_expiry_timestamp_seconds").unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((expiry - now - 86400.0).abs() < 120.0, "{expiry} at {now}");
-    // Somebody removes a route and the rules: repairs. A new peer: none.
-    cluster.node(0).run("ip route flush proto 73");
-    is("ironbridged_repairs_total{kind=\"route\"}", 1.0);
-    cluster.node(0).run("nft flush ruleset");
-    is("ironbridged_repairs_total{kind=\"rule\"}", 8.0);
-    etcd.put(
-        &format!("{}10.244.250.0-24", leases_prefix()),
-        r#"{"PublicIP":"192.168.50.77","BackendType":"host-gw"}"#,
-    );
-    is("ironbridged_objects_desired{kind=\"route\"}", 2.0);
-    is("ironbridged_repairs_total{kind=\"route\"}", 1.0);
-    // Somebody else's route is in the place of ours.
-    etcd.put(&format!("{}junk", leases_prefix()), "junk");
-    is("ironbridged_junk_keys", 1.0);
-    etcd.ctl(&["del", &lease_key(&daemons[0])]);
-    is("ironbridged_renewals_total{outcome=\"put_back\"}", 1.0);
     etcd.kill();
     eventually("the outage is seen", HEARD, || {
         (value(&metrics(&cluster), "ironbridged_store_up") == Some(0.0)).then_some(())
     });
     assert!(value(&metrics(&cluster), "ironbridged_store_stale_seconds").unwrap() > 0.0);
     assert_eq!(value(&metrics(&cluster), "ironbridged_ready"), Some(1.0));
+}
+
+#[test]
+fn what_somebody_removed_is_a_repair_and_what_a_new_lease_asks_for_is_none() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(V4);
+    let daemons = cluster.daemons(&options(&etcd));
+    cluster.await_routes(0, &[(&daemons[1], 1)]);
+    let (routes, rules) =
+        ("ironbridged_repairs_total{kind=\"route\"}", "ironbridged_repairs_total{kind=\"rule\"}");
+    await_figure(&cluster, routes, 0.0);
+    await_figure(&cluster, rules, 0.0);
+    cluster.node(0).run("ip route flush proto 73");
+    await_figure(&cluster, routes, 1.0);
+    cluster.node(0).run("nft flush ruleset");
+    await_figure(&cluster, rules, 8.0);
+    let peer = r#"{"PublicIP":"192.168.50.77","BackendType":"host-gw"}"#;
+    etcd.put(&format!("{}10.244.250.0-24", leases_prefix()), peer);
+    await_figure(&cluster, "ironbridged_objects_desired{kind=\"route\"}", 2.0);
+    await_figure(&cluster, routes, 1.0);
+    etcd.put(&format!("{}junk", leases_prefix()), "junk");
+    await_figure(&cluster, "ironbridged_junk_keys", 1.0);
+    etcd.ctl(&["del", &lease_key(&daemons[0])]);
+    await_figure(&cluster, "ironbridged_renewals_total{outcome=\"put_back\"}", 1.0);
 }
 
 /// A supervisor's ear under an abstract name; it hears for so long.
