@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::demo::Demo;
+use crate::doctor::Doctor;
 use crate::ipam::Ipam;
 use crate::launch::Launch;
 use crate::status::Status;
@@ -24,6 +25,8 @@ struct Command {
 enum Verb {
     /// A cluster on this machine: nodes, daemons, pods and real traffic, in namespaces that are gone at the end
     Demo(Demo),
+    /// An audit of this node that names causes and remedies; exit status 1 findings, 2 could not look
+    Doctor(Doctor),
     /// Lay this program down under every plugin's name, in one step each
     Install {
         /// The runtime's plugin directory
@@ -55,6 +58,7 @@ pub fn run() -> ExitCode {
                     .fold(String::new(), |text, path| format!("{text}installed {}\n", path.display()))
             })
         }
+        Verb::Doctor(doctor) => return report(Ok(doctor.run())),
         Verb::Status(status) => {
             return report(status.run().map_err(|e| (e.to_string(), Status::no_answer())));
         }

@@ -4,6 +4,7 @@
 mod ask;
 mod command;
 mod demo;
+mod doctor;
 mod install;
 mod ipam;
 mod launch;

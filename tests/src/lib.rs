@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod ports;
+pub mod ward;
 mod world;
 
 pub use world::{World, address, merged};

@@ -69,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "sbr",
             "vrf",
             "host-local",
+            "attach",
             "cni",
             "kernel",
             "overlay",

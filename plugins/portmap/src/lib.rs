@@ -7,6 +7,7 @@ mod error;
 mod flows;
 mod foreign;
 mod iptables;
+pub mod listing;
 mod localnet;
 pub mod mapping;
 pub mod owner;
