@@ -5,9 +5,9 @@ use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use netns_fixtures::{Bins, Node, Space};
+use netns_fixtures::{Bins, Daemon, Etcd, Node, Space};
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, V4, await_that, leases_prefix, put_all};
+use tests::cluster::{Cluster, V4, await_that, leases_prefix, options, put_all};
 use tests::ward::{Doctor, Ward, publish};
 
 #[test]
@@ -98,6 +98,20 @@ fn services_on_one_bridge_need_br_netfilter() {
     ward.is_sound();
     node.run("iptables-nft -t nat -N KUBE-SERVICES");
     ward.finds("br-netfilter", &["cni0"]);
+}
+
+#[test]
+fn a_daemon_that_waits_is_a_finding() {
+    let cluster = Cluster::new(1);
+    let etcd = Etcd::start(cluster.underlay.hub(), cluster.underlay.hub_ip());
+    let daemon = Daemon::start(cluster.node(0), options(&etcd));
+    daemon.await_log("waiting for the network configuration");
+    let doctor = Doctor {
+        socket: daemon.subnet_file().with_file_name("ironbridged.sock"),
+        subnet_file: daemon.subnet_file(),
+        state: cluster.folder.path().to_owned(),
+    };
+    doctor.finds(cluster.node(0), "daemon-not-ready", &["waiting for the network configuration"]);
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn the_document_and_the_table_say_what_the_kernel_and_the_store_have() {
         (&lease("n1")["subnets"][0], &lease("n1")["public_ip"]),
         (&theirs.as_str().into(), &"192.168.50.2".into())
     );
+    assert!((86_000..=86_400).contains(&lease("n1")["expires_in_seconds"].as_u64().unwrap()));
     assert_eq!(found["routes"][0]["destination"], theirs.as_str());
     assert_eq!(found["routes"][0]["state"], "present");
     let table = status(&cluster, &own, &[]);

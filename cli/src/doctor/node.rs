@@ -57,6 +57,8 @@ pub struct Node {
 pub struct ForwardChain {
     /// Whose and where, as its own program calls it.
     pub name: String,
+    /// The families whose packets pass it.
+    pub families: Vec<kernel::Family>,
     /// What happens to a packet that no rule decides on is that it is dropped.
     pub drops: bool,
     /// The networks and links for which it has a rule that accepts.

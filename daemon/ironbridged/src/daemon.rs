@@ -1,6 +1,6 @@
 //! The daemon's life: start, keep the lease and the data path, end on a signal with the data path in place.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use overlay::{Masquerade, Previous, SubnetEnv, Subnets};
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,7 +34,8 @@ pub async fn run(options: &Options, supervision: &Supervision) -> Result<(), Err
 
 async fn live(options: &Options, supervision: &Supervision) -> Result<(), Error> {
     let (status, seen) = watch::channel(Status::waiting("starting"));
-    let sight = Sight { eyes: Eyes::default(), status: seen };
+    let asked = Arc::new(tokio::sync::Mutex::new(start::store(&options.store)));
+    let sight = Sight { eyes: Eyes::default(), status: seen, store: asked };
     show(options, &sight, supervision).await?;
     let previous = subnet_file::read(&options.subnet_file);
     let mut store = start::store(&options.store);

@@ -132,7 +132,7 @@ impl Tenure {
             StoreError::Stolen { by, .. } => self.stand_by(by),
             other => {
                 self.due = Instant::now() + self.retry.pause();
-                self.eyes.renewed(Renewal::Failed, &self.held);
+                self.eyes.failed(&other);
                 let left =
                     self.held.expires.map(|end| end.saturating_duration_since(Instant::now()).as_secs());
                 tracing::warn!(error = %other, seconds_left = left, "the lease could not be renewed, will try again");
@@ -156,7 +156,7 @@ impl Tenure {
             Err(error) => {
                 // Taken, too, is judged anew: the renewal looks who has it.
                 self.due = Instant::now() + self.retry.pause();
-                self.eyes.renewed(Renewal::Failed, &self.held);
+                self.eyes.failed(&error);
                 tracing::warn!(%subnets, %error, "the lease is gone from the store and could not be put back, will try again");
             }
         }

@@ -16,6 +16,21 @@ const UNICAST: u8 = 1;
 /// One part in so many that is left is nearly nothing.
 const LAST: u64 = 10;
 
+/// The daemon runs and waits for something.
+pub fn not_ready(node: &Node) -> Vec<Finding> {
+    let waiting = node.overview.iter().filter(|overview| !overview.ready);
+    waiting
+        .map(|overview| {
+            let what = overview.waiting.as_deref().unwrap_or("it does not say for what");
+            Finding::new(
+                "daemon-not-ready",
+                format!("the daemon is not ready: {what}"),
+                "its log has the whole error; `ironbridge status` has the rest of what it knows",
+            )
+        })
+        .collect()
+}
+
 /// Two leases with one public address: Vagrant's 10.0.2.15, or an image that was cloned with its address.
 pub fn duplicate_address(node: &Node) -> Vec<Finding> {
     let mut holders: BTreeMap<&str, Vec<String>> = BTreeMap::new();

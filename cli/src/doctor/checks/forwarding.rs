@@ -36,8 +36,8 @@ pub fn dropped(node: &Node) -> Vec<Finding> {
     let bridges = node.bridges();
     let mut findings = Vec::new();
     for chain in node.forward.iter().filter(|chain| chain.drops) {
-        let is_v6 = chain.name.starts_with("ip6");
-        let networks = node.pod_networks().into_iter().filter(|network| network.is_ipv6() == is_v6);
+        let networks =
+            node.pod_networks().into_iter().filter(|network| chain.families.contains(&network.ip().into()));
         for network in networks.filter(|network| !accepts(chain, *network, &bridges)) {
             findings.push(Finding::new(
                 "forward-drop",

@@ -11,7 +11,8 @@ use super::finding::Finding;
 use super::node::Node;
 
 /// Every check, in the order in which a packet meets what it looks at.
-const ALL: [fn(&Node) -> Vec<Finding>; 16] = [
+const ALL: [fn(&Node) -> Vec<Finding>; 17] = [
+    cluster::not_ready,
     forwarding::switched_off,
     forwarding::dropped,
     forwarding::strict_reverse_path,

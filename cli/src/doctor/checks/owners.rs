@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use attach::identity::{Mark, host_veth};
 use cni::Attachment;
-use host_local::Owner;
+use host_local::Owner as Holder;
+use portmap::owner::Owner;
 
 use super::super::finding::Finding;
 use super::super::node::{Node, Published, Reserved};
@@ -38,7 +39,7 @@ pub fn full_ranges(node: &Node) -> Vec<Finding> {
 pub fn leaked_reservations(node: &Node) -> Vec<Finding> {
     let mut by_network: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for reserved in suspects(node).filter(|reserved| !node.lived.contains(&reserved.address)) {
-        let holder = reserved.owner.as_ref().map_or_else(|| "nobody".to_owned(), Owner::to_string);
+        let holder = reserved.owner.as_ref().map_or_else(|| "nobody".to_owned(), Holder::to_string);
         by_network.entry(&reserved.network).or_default().push(format!("{} ({holder})", reserved.address));
     }
     let finding = |(network, leaked): (&str, Vec<String>)| {
@@ -69,7 +70,7 @@ pub fn leaked_rules(node: &Node) -> Vec<Finding> {
     let mut by_place: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for element in &node.elements {
         let Some(key) = mark_key(&element.comment) else { continue };
-        if !living.contains(key) {
+        if !living.contains(key) && !has_link(node, &element.comment) {
             let whose =
                 element.comment.split_once("net: ").map_or(element.comment.as_str(), |(_, rest)| rest);
             by_place.entry(&element.place).or_default().push(whose.to_owned());
@@ -83,6 +84,12 @@ pub fn leaked_rules(node: &Node) -> Vec<Finding> {
         )
     };
     by_place.into_iter().map(finding).collect()
+}
+
+/// Whether a portmap's element names a host's end that is there: one that the reference made has no mark of ours.
+fn has_link(node: &Node, comment: &str) -> bool {
+    let via = Owner::read(Some(comment)).via().map(str::to_owned);
+    via.is_some_and(|via| node.links.iter().any(|link| link.name == via))
 }
 
 /// Links with our mark whose network knows nothing of their attachment.

@@ -48,11 +48,22 @@ fn forward_chains(nft: &mut Nft, table: Table<'_>, node: &mut Node) -> Result<()
         let accepted = networks.iter().filter(|network| rules.iter().any(|rule| lets_pass(rule, **network)));
         node.forward.push(ForwardChain {
             name: format!("the nftables chain {}", table.chain(&chain.name)),
+            families: families(table.family),
             drops: true,
             accepts: accepted.map(|network| Accept::Network(*network)).collect(),
         });
     }
     Ok(())
+}
+
+/// A bridge's chain sees frames, which are not forwarded yet.
+fn families(family: Family) -> Vec<kernel::Family> {
+    match family {
+        Family::Ip => vec![kernel::Family::V4],
+        Family::Ip6 => vec![kernel::Family::V6],
+        Family::Inet => vec![kernel::Family::V4, kernel::Family::V6],
+        Family::Bridge => Vec::new(),
+    }
 }
 
 /// Whether a rule accepts, or goes on to another chain, for what compares equal to the network's own bytes.
@@ -135,6 +146,7 @@ fn read_saved(text: &str, name: &str, node: &mut Node) {
         let short = name.replace("-legacy", " (legacy)");
         node.forward.push(ForwardChain {
             name: format!("{short}' chain FORWARD"),
+            families: families(if name.starts_with("ip6") { Family::Ip6 } else { Family::Ip }),
             drops: policy == "DROP",
             accepts,
         });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use kernel::{Route, RouteFilter, Rtnl};
@@ -10,22 +10,40 @@ use overlay::{
     Hop, Lease, LeaseOverview, NetworkOverview, NodeOverview, Overview, PassOverview, ROUTE_PROTOCOL,
     RangeOverview, RouteOverview, RouteState, Snapshot, StoreOverview,
 };
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::revisions::Age;
 use super::{Outcome, Place, Seen, Sight, families};
 use crate::store::{Held, StoreState, View};
 use crate::tenure::Standing;
 
+/// How long leases still last, by the last part of their keys.
+pub type Ends = BTreeMap<String, Duration>;
+
+/// A store that does not answer soon leaves that column empty.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
 
 impl Sight {
+    /// How long each lease still lasts, as far as a store that is live tells it soon.
+    pub async fn ends(&self) -> Ends {
+        let is_live = |(views, _): &(watch::Receiver<View>, _)| views.borrow().state == StoreState::Live;
+        if !self.eyes.seen().channels.as_ref().is_some_and(is_live) {
+            return Ends::new();
+        }
+        let asked = timeout(PATIENCE, async { self.store.lock().await.ends().await }).await;
+        asked.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
     /// Everything. Reads the kernel's routes: not for an asynchronous thread.
-    pub fn overview(&self, born: Instant) -> Overview {
+    pub fn overview(&self, born: Instant, ends: &Ends) -> Overview {
         let status = self.status.borrow().clone();
         let found = ours_in_the_kernel();
         let seen = self.eyes.seen();
         let mut problems = status.problems;
+        problems.extend(seen.trouble.clone());
         problems
             .extend(found.as_ref().err().map(|error| format!("the kernel's routes cannot be read: {error}")));
         let mut overview = Overview {
@@ -49,7 +67,7 @@ impl Sight {
             let view = views.borrow().clone();
             overview.store = store(&view);
             if let Some(snapshot) = &view.snapshot {
-                overview.leases = snapshot.leases.iter().map(|lease| leased(lease, &seen)).collect();
+                overview.leases = snapshot.leases.iter().map(|lease| leased(lease, (&seen, ends))).collect();
                 overview.network = seen.place.as_ref().map(|p| network(p, snapshot)).unwrap_or_default();
             }
         }
@@ -111,7 +129,7 @@ fn store(view: &View) -> StoreOverview {
     }
 }
 
-fn leased(lease: &Lease, seen: &Seen) -> LeaseOverview {
+fn leased(lease: &Lease, (seen, ends): (&Seen, &Ends)) -> LeaseOverview {
     let now = Instant::now();
     let age = seen.revisions.age(lease.revision, now);
     let (age_seconds, age_is_least) = match age {
@@ -131,7 +149,9 @@ fn leased(lease: &Lease, seen: &Seen) -> LeaseOverview {
         reserved: lease.reserved,
         age_seconds,
         age_is_least,
-        expires_in_seconds: held.and_then(left),
+        expires_in_seconds: held
+            .and_then(left)
+            .or_else(|| Some(ends.get(&lease.subnets.to_key())?.as_secs())),
     }
 }
 

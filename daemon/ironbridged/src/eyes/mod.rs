@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::health::Status;
 use crate::options::Options;
-use crate::store::{Held, StoreState, View};
+use crate::store::{Held, Store, StoreError, StoreState, View};
 use crate::tenure::Standing;
 use crate::uplink::Chosen;
 
@@ -46,6 +46,8 @@ struct Seen {
     pass: Option<(Instant, Duration, Outcome)>,
     revisions: Revisions,
     channels: Option<(watch::Receiver<View>, watch::Receiver<Standing>)>,
+    /// Why the lease could not be kept at the last attempt.
+    trouble: Option<String>,
 }
 
 /// What is fixed for the daemon's life once it has a lease.
@@ -116,8 +118,6 @@ pub enum Renewal {
     Renewed,
     /// It was gone and was created again.
     PutBack,
-    /// The store did not answer or did not take it.
-    Failed,
     /// Another node has it.
     Stolen,
 }
@@ -190,16 +190,27 @@ impl Eyes {
         }
     }
 
+    /// The lease could not be kept this time.
+    pub fn failed(&self, why: &StoreError) {
+        self.count_renewal("failed");
+        self.seen().trouble = Some(format!("the lease could not be renewed, it is tried again: {why}"));
+    }
+
     /// The lease was looked after; `held` is what the node holds now.
     pub fn renewed(&self, renewal: Renewal, held: &Held) {
         let outcome = match renewal {
             Renewal::Renewed => "renewed",
             Renewal::PutBack => "put_back",
-            Renewal::Failed => "failed",
             Renewal::Stolen => "stolen",
         };
+        self.count_renewal(outcome);
+        let mut seen = self.seen();
+        seen.held = Some(held.clone());
+        seen.trouble = None;
+    }
+
+    fn count_renewal(&self, outcome: &'static str) {
         self.0.metrics.renewals.get_or_create(&[("outcome", outcome)]).inc();
-        self.seen().held = Some(held.clone());
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -215,6 +226,8 @@ pub struct Sight {
     pub eyes: Eyes,
     /// Whether it is ready, and why not.
     pub status: watch::Receiver<Status>,
+    /// A way to the store of its own, for those who ask: it connects when the first one does.
+    pub store: Arc<tokio::sync::Mutex<Store>>,
 }
 
 impl Sight {
@@ -287,7 +300,9 @@ mod tests {
     fn only_what_nobody_asked_for_is_a_repair() {
         let eyes = Eyes::default();
         let account = |set, removed| Account { kind: "route", desired: 9, missing: 1, set, removed };
-        let sight = Sight { eyes: eyes.clone(), status: watch::channel(Status::waiting("x")).1 };
+        let store = Store::File(crate::store::FileStore::new(std::path::Path::new("/nowhere")));
+        let status = watch::channel(Status::waiting("x")).1;
+        let sight = Sight { eyes: eyes.clone(), status, store: Arc::new(tokio::sync::Mutex::new(store)) };
         let value = |name: &str| {
             let text = sight.metrics();
             let line = text.lines().find(|line| line.starts_with(&format!("ironbridged_{name} "))).unwrap();

@@ -56,7 +56,8 @@ pub fn serve(path: &Path, sight: Sight) -> Result<(), SocketError> {
 }
 
 async fn answer(mut stream: UnixStream, sight: Sight, born: Instant) {
-    let document = spawn_blocking(move || serde_json::to_vec(&sight.overview(born)));
+    let ends = sight.ends().await;
+    let document = spawn_blocking(move || serde_json::to_vec(&sight.overview(born, &ends)));
     let Ok(Ok(mut text)) = document.await else { return };
     text.push(b'\n');
     // Whoever left without reading has nothing to be told.

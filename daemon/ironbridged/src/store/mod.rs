@@ -18,6 +18,7 @@ pub mod file;
 mod held;
 mod view;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -77,6 +78,16 @@ pub enum Store {
     Etcd(EtcdStore),
     /// A directory or a JSON file on this machine.
     File(FileStore),
+}
+
+impl Store {
+    /// How long each lease still lasts, by the last part of its key: for people who ask. Nothing is kept of it.
+    pub async fn ends(&mut self) -> Result<BTreeMap<String, Duration>, StoreError> {
+        match self {
+            Store::Etcd(store) => store.ends().await,
+            Store::File(store) => store.ends().await,
+        }
+    }
 }
 
 impl LeaseStore for Store {

@@ -10,6 +10,7 @@
 //!   to an endpoint that is down.
 
 mod connect;
+mod ends;
 mod failure;
 mod fold;
 mod lease;
@@ -18,6 +19,7 @@ mod session;
 mod tls;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -43,6 +45,11 @@ impl EtcdStore {
             tracing::warn!(endpoints = ?options.endpoints, "certificates are given but the endpoints are http: not encrypted");
         }
         EtcdStore { session: Session::new(options) }
+    }
+
+    /// How long each lease still lasts, by the last part of its key; see [`ends::ends`].
+    pub(super) async fn ends(&mut self) -> Result<BTreeMap<String, Duration>, StoreError> {
+        Box::pin(ends::ends(&mut self.session)).await
     }
 }
 

@@ -27,6 +27,7 @@ mod lock;
 mod notice;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -78,6 +79,17 @@ impl FileStore {
             Place::Directory(Root::new(path))
         };
         FileStore { place, clock }
+    }
+
+    /// How long each lease still lasts, by its key.
+    pub(super) async fn ends(&self) -> Result<BTreeMap<String, Duration>, StoreError> {
+        match &self.place {
+            Place::Fixed(_) => Ok(BTreeMap::new()),
+            Place::Directory(root) => {
+                let now = self.clock.now();
+                root.locked(move |locked| locked.ends(now)).await
+            }
+        }
     }
 
     async fn read(&self) -> Result<Reading, StoreError> {
