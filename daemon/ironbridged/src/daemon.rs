@@ -34,9 +34,7 @@ pub async fn run(options: &Options, supervision: &Supervision) -> Result<(), Err
 
 async fn live(options: &Options, supervision: &Supervision) -> Result<(), Error> {
     let (status, seen) = watch::channel(Status::waiting("starting"));
-    let asked = Arc::new(tokio::sync::Mutex::new(start::store(&options.store)));
-    let sight = Sight { eyes: Eyes::default(), status: seen, store: asked };
-    show(options, &sight, supervision).await?;
+    let eyes = show(options, seen, supervision).await?;
     let previous = subnet_file::read(&options.subnet_file);
     let mut store = start::store(&options.store);
     let config = start::config(&mut store, options, &status).await;
@@ -52,8 +50,7 @@ async fn live(options: &Options, supervision: &Supervision) -> Result<(), Error>
     };
     let file = SubnetEnv::new(&config, &own, chosen.uplink.mtu, masquerade);
     let rules = Rules::new(options.rules, &config, &own, &previous.networks)?;
-    sight.eyes.placed(Place::new(options, &config, &chosen), &held);
-    let eyes = sight.eyes.clone();
+    eyes.placed(Place::new(options, &config, &chosen), &held);
     let (settle, reports) = settler(assignment(config, own, &chosen, &previous), rules, eyes.clone())?;
     tokio::spawn(supervision.clone().keep_alive(settle.clone()));
 
@@ -70,7 +67,13 @@ async fn live(options: &Options, supervision: &Supervision) -> Result<(), Error>
 }
 
 /// Everything by which the daemon can be watched, from its first moment on.
-async fn show(options: &Options, sight: &Sight, supervision: &Supervision) -> Result<(), Error> {
+async fn show(
+    options: &Options,
+    status: watch::Receiver<Status>,
+    supervision: &Supervision,
+) -> Result<Eyes, Error> {
+    let store = Arc::new(tokio::sync::Mutex::new(start::store(&options.store)));
+    let sight = Sight { eyes: Eyes::default(), status, store };
     if let Some(address) = options.health {
         health::serve(address, sight.clone()).await?;
     }
@@ -78,8 +81,8 @@ async fn show(options: &Options, sight: &Sight, supervision: &Supervision) -> Re
         // Pods need their network more than the operator needs a table.
         tracing::warn!(%error, "`ironbridge status` cannot ask this daemon");
     }
-    tokio::spawn(supervision.clone().follow(sight.status.clone()));
-    Ok(())
+    tokio::spawn(supervision.clone().follow(sight.status));
+    Ok(sight.eyes)
 }
 
 fn assignment(
