@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod contract;
 pub mod ports;
 pub mod slaughter;
+pub mod ward;
 pub mod way_back;
 mod world;
 
