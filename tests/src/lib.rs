@@ -3,6 +3,7 @@
 //! The tests run built binaries; worlds, traffic and the snapshot oracle come from `netns-fixtures`.
 
 pub mod cluster;
+pub mod neighbours;
 pub mod ports;
 mod world;
 
