@@ -5,6 +5,7 @@
 pub mod chains;
 pub mod cluster;
 pub mod contract;
+pub mod neighbours;
 pub mod ports;
 pub mod slaughter;
 pub mod ward;

@@ -6,6 +6,7 @@
 
 mod describe;
 mod metrics;
+mod place;
 mod revisions;
 pub mod socket;
 
@@ -18,13 +19,13 @@ use overlay::{Hop, NetworkConfig};
 use tokio::sync::watch;
 
 use crate::health::Status;
-use crate::options::Options;
 use crate::store::{Held, Store, StoreError, StoreState, View};
 use crate::tenure::Standing;
 use crate::uplink::Chosen;
 
 pub use metrics::CONTENT_TYPE;
 use metrics::Metrics;
+pub use place::Place;
 use revisions::Revisions;
 
 /// The shared value.
@@ -48,34 +49,6 @@ struct Seen {
     channels: Option<(watch::Receiver<View>, watch::Receiver<Standing>)>,
     /// Why the lease could not be kept at the last attempt.
     trouble: Option<String>,
-}
-
-/// Where this node stands, from its lease on.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The network.
-    pub config: NetworkConfig,
-    /// `--node-name`.
-    pub name: Option<String>,
-    /// The link that leads to the other nodes.
-    pub uplink: String,
-    /// Why that one.
-    pub why: String,
-    /// What `subnet.env` tells the pods.
-    pub mtu: u32,
-}
-
-impl Place {
-    /// By what was asked for and what was chosen.
-    pub fn new(options: &Options, config: &NetworkConfig, chosen: &Chosen) -> Self {
-        Place {
-            config: config.clone(),
-            name: options.node_name.clone(),
-            uplink: chosen.uplink.name.clone(),
-            why: chosen.why.clone(),
-            mtu: chosen.uplink.mtu,
-        }
-    }
 }
 
 /// How a pass ended.
@@ -135,8 +108,7 @@ impl Eyes {
     /// The uplink was chosen anew.
     pub fn moved(&self, chosen: &Chosen) {
         if let Some(place) = &mut self.seen().place {
-            place.uplink.clone_from(&chosen.uplink.name);
-            place.why.clone_from(&chosen.why);
+            place.moved(chosen);
         }
     }
 
