@@ -29,6 +29,7 @@ mod rule;
 pub mod sysctl;
 mod veth;
 mod vrf;
+mod vxlan;
 mod wait;
 mod wire;
 
@@ -52,4 +53,5 @@ pub use rtnl::Rtnl;
 pub use rule::Rule;
 pub use veth::Veth;
 pub use vrf::Vrf;
+pub use vxlan::{NewVxlan, Vxlan};
 pub use wait::Until;

@@ -83,7 +83,7 @@ fn a_nexthop_object_that_goes_is_told_of_and_its_routes_are_not() {
     let (here, _) = node.cable("veth0", &mut pod, "eth0");
     node.nl.add_address(here, net("10.9.0.1/24"), Dad::Skip).unwrap();
     let gateway = Some("10.9.0.2".parse().unwrap());
-    let nexthop = Nexthop { id: 7, gateway, oif: Some(here), protocol: 73 };
+    let nexthop = Nexthop { id: 7, gateway, oif: Some(here), protocol: 73, onlink: false };
     let mut monitor = Monitor::open_in(&node.ns, &[Group::Nexthop, Group::Ipv4Route]).unwrap();
     node.nl.add_nexthop(&nexthop).unwrap();
     until(&mut monitor, |e| *e == Event::Nexthop(nexthop));

@@ -1,8 +1,10 @@
 //! The daemon's life: start, keep the lease and the data path, end on a signal with the data path in place.
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::mpsc;
 
-use overlay::{Masquerade, Previous, SubnetEnv, Subnets};
+use overlay::{Masquerade, Previous, SubnetEnv};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -49,7 +51,7 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     };
     let file = SubnetEnv::new(&config, &own, chosen.uplink.mtu, masquerade);
     let rules = Rules::new(options.rules, &config, &own, &previous.networks)?;
-    let (settle, reports) = settler(assignment(config, own, &chosen, &previous), rules)?;
+    let (settle, reports) = settler(assignment(config, &held, &chosen, &previous), rules)?;
 
     let (publisher, views) = View::channel();
     let watching = tokio::spawn(store.watch(publisher));
@@ -64,16 +66,19 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
 
 fn assignment(
     config: overlay::NetworkConfig,
-    own: Subnets,
+    held: &Held,
     chosen: &Chosen,
     previous: &Previous,
 ) -> Assignment {
     let networks = config.v4.iter().chain(&config.v6).map(|family| family.network);
+    let published = [chosen.v4.map(IpAddr::from), chosen.v6.map(IpAddr::from)];
+    let carriers = published.into_iter().filter_map(|ip| overlay::local_address(&chosen.uplink, ip));
     Assignment {
-        own,
+        own: held.lease.subnets,
+        attributes: held.lease.attributes.clone(),
         scope: networks.chain(previous.networks.iter()).collect(),
         uplink: chosen.uplink.name.clone(),
-        published: chosen.v4.map(Into::into).into_iter().chain(chosen.v6.map(Into::into)).collect(),
+        published: carriers.collect(),
         config,
     }
 }
@@ -113,21 +118,35 @@ impl Announcer {
             self.status.send_replace(waiting);
             self.reports.changed().await.map_err(|_| Error::Ended("the settling loop"))?;
         }
-        subnet_file::write(&options.subnet_file, file)
-            .map_err(|source| Error::SubnetFile { path: options.subnet_file.clone(), source })?;
-        tracing::info!(path = %options.subnet_file.display(), "ready");
+        let mut written = self.write(&options.subnet_file, file)?;
+        tracing::info!(path = %options.subnet_file.display(), mtu = written, "ready");
         if let Some(Err(error)) = notify.map(supervisor::ready) {
             tracing::warn!(%error, "the supervisor could not be told that the daemon is ready");
         }
         loop {
             let now = self.now();
             self.status.send_replace(now);
+            if self.reports.borrow().mtu.is_some_and(|mtu| mtu != written) {
+                written = self.write(&options.subnet_file, file)?;
+                tracing::warn!(
+                    mtu = written,
+                    "the MTU for pods changed: new pods get it, those that run keep theirs"
+                );
+            }
             tokio::select! {
                 changed = self.reports.changed() => changed.map_err(|_| Error::Ended("the settling loop"))?,
                 changed = self.standing.changed() => changed.map_err(|_| Error::Ended("the lease's keeper"))?,
                 changed = self.views.changed() => changed.map_err(|_| Error::Ended("the watch on the store"))?,
             }
         }
+    }
+
+    /// Writes the file with the MTU that the kernel gave the links; the answer is that MTU.
+    fn write(&self, path: &Path, file: &SubnetEnv) -> Result<u32, Error> {
+        let mtu = self.reports.borrow().mtu.unwrap_or(file.mtu);
+        subnet_file::write(path, &SubnetEnv { mtu, ..file.clone() })
+            .map_err(|source| Error::SubnetFile { path: path.to_owned(), source })?;
+        Ok(mtu)
     }
 
     fn waiting(&self) -> Status {
@@ -151,7 +170,7 @@ impl Announcer {
             Standing::Stolen(by) => Some(format!("this node's subnet was taken by {by}")),
         };
         let lease = Some(self.held.lease.subnets.to_string());
-        let Report { routes, problems, .. } = report;
-        Status { ready: waiting.is_none(), waiting, lease, store, routes, problems }
+        let Report { routes, other_backends, problems, .. } = report;
+        Status { ready: waiting.is_none(), waiting, lease, store, routes, other_backends, problems }
     }
 }

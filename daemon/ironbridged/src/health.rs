@@ -27,6 +27,8 @@ pub struct Status {
     pub store: Option<String>,
     /// Routes to peers.
     pub routes: usize,
+    /// Leases of nodes with another backend, which are ignored.
+    pub other_backends: usize,
     /// What could not be put right.
     pub problems: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl Status {
             lease: None,
             store: None,
             routes: 0,
+            other_backends: 0,
             problems: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ mod forwarding;
 mod health;
 mod logging;
 mod options;
+mod publish;
 mod rules;
 mod settle;
 mod start;

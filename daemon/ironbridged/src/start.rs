@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kernel::Rtnl;
-use overlay::{LeaseAttributes, NetworkConfig, Node, Subnets};
+use overlay::{NetworkConfig, Node, Subnets};
 use tokio::sync::watch;
 
 use crate::health::Status;
 use crate::options::{Options, StoreChoice};
+use crate::publish;
 use crate::store::{
     Application, Backoff, EtcdStore, FileStore, Held, LEASE_TTL, LeaseStore, Store, StoreError, acquire,
 };
@@ -62,14 +63,7 @@ pub async fn lease(
     (node, config): (&Node, &NetworkConfig),
     status: &watch::Sender<Status>,
 ) -> Held {
-    let attributes = LeaseAttributes {
-        public_ip: node.public_ip,
-        public_ipv6: node.public_ipv6,
-        backend_type: config.backend.type_name().to_owned(),
-        backend_data: None,
-        backend_v6_data: None,
-        node: node.name.clone(),
-    };
+    let attributes = publish::attributes(store, (node, config)).await;
     let application = Application { config, node, attributes: &attributes, ttl: LEASE_TTL };
     let mut attempts = Attempts::new("a lease");
     loop {

@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 use crate::folded::Members;
 use crate::range;
 
-/// The backend types of flannel that this version serves.
-const SUPPORTED: &str = "host-gw";
+mod backend;
+
+pub use backend::{BackendConfig, VxlanConfig};
 
 /// A checked network configuration: at least one family, and subnets that fit in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,23 +36,6 @@ pub struct FamilyConfig {
     pub min: IpAddr,
     /// Base address of the last subnet that may be leased.
     pub max: IpAddr,
-}
-
-/// The backend with the keys that it reads from the `Backend` object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BackendConfig {
-    /// A route for each peer's subnet through the peer's own address; no keys.
-    HostGw,
-}
-
-impl BackendConfig {
-    /// The name that a lease carries as its `BackendType`.
-    #[must_use]
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            BackendConfig::HostGw => "host-gw",
-        }
-    }
 }
 
 /// Why a network configuration is refused.
@@ -83,9 +67,9 @@ pub enum ConfigError {
     #[error("SubnetMin {min} is above SubnetMax {max}: no subnet could ever be leased")]
     Inverted { min: IpAddr, max: IpAddr },
     #[error(
-        "backend type {name:?} is not supported in this version (supported: {SUPPORTED}); a configuration without Backend means udp"
+        "backend type {name:?} is not supported in this version (supported: {supported}); a configuration without Backend means udp"
     )]
-    UnsupportedBackend { name: String },
+    UnsupportedBackend { name: String, supported: &'static str },
 }
 
 impl NetworkConfig {
@@ -98,11 +82,13 @@ impl NetworkConfig {
         if !v4 && !v6 {
             return Err(ConfigError::NoFamily);
         }
+        let backend = backend::read(&members)?;
+        backend::check_names(&backend, [v4, v6])?;
         Ok(NetworkConfig {
             v4: v4.then(|| family(&members, &V4)).transpose()?,
             v6: v6.then(|| family(&members, &V6)).transpose()?,
             nftables: read(&members, "EnableNFTables")?.unwrap_or(false),
-            backend: backend(&members)?,
+            backend,
         })
     }
 }
@@ -214,25 +200,6 @@ fn within(
 /// flannel takes 0.0.0.0 for "not given".
 fn unspecified_is_none(address: Option<IpAddr>) -> Option<IpAddr> {
     address.filter(|a| *a != IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
-}
-
-fn backend(members: &Members) -> Result<BackendConfig, ConfigError> {
-    let name = match members.get("Backend") {
-        Some(object) => backend_type(object)?,
-        None if members.names("Backend") => String::new(),
-        // flannel's code says udp, its documentation vxlan.
-        None => "udp".to_owned(),
-    };
-    match name.to_ascii_lowercase().as_str() {
-        "host-gw" => Ok(BackendConfig::HostGw),
-        _ => Err(ConfigError::UnsupportedBackend { name }),
-    }
-}
-
-fn backend_type(object: &serde_json::Value) -> Result<String, ConfigError> {
-    let members: Members = serde_json::from_value(object.clone())
-        .map_err(|e| ConfigError::Value { key: "Backend", why: e.to_string() })?;
-    Ok(read(&members, "Type")?.unwrap_or_default())
 }
 
 fn read<T: DeserializeOwned>(members: &Members, key: &'static str) -> Result<Option<T>, ConfigError> {

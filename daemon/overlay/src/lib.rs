@@ -6,25 +6,38 @@
 mod acquire;
 mod config;
 mod desired;
+mod device;
 mod diff;
 mod folded;
+mod ground;
 mod host_gw;
 mod lease;
+mod mac;
 mod problem;
 mod range;
+mod reach;
 mod route;
 mod subnet_env;
+mod tunnel;
 mod uplink;
+mod vtep;
+mod vxlan;
 
 pub use acquire::{AcquireError, Claim, Node, claim};
-pub use config::{BackendConfig, ConfigError, FamilyConfig, NetworkConfig};
-pub use desired::{Desired, desired};
-pub use diff::{Change, conflicts, diff};
+pub use config::{BackendConfig, ConfigError, FamilyConfig, NetworkConfig, VxlanConfig};
+pub use desired::{Desired, desired, devices};
+pub use device::{Device, DeviceChange, FoundDevice, Tunnel, VxlanLink, local_address};
+pub use diff::{Change, Removal, conflicts, diff};
+pub use ground::{End, Ends, Ground};
 pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError};
+pub use mac::Mac;
 pub use problem::Problem;
+pub use reach::Reach;
 pub use route::{Actual, Hop, Nexthop, Route};
 pub use subnet_env::{Masquerade, Previous, SubnetEnv};
+pub use tunnel::{Forwarding, Neighbour};
 pub use uplink::Uplink;
+pub use vtep::Vtep;
 
 /// The mark on every route and nexthop object that the daemon makes: `RTA_PROTOCOL`/`nh_protocol` 73, an ASCII "I".
 ///

@@ -3,6 +3,7 @@
 //! It settles on a new snapshot, when the kernel reports a change that may be ours, and at a slow audit. It never adds
 //! up events: each pass reads the kernel anew.
 
+mod devices;
 mod kernel_state;
 mod leaving;
 mod notifications;
@@ -17,7 +18,7 @@ use std::time::Instant;
 
 use ipnetwork::IpNetwork;
 use kernel::Rtnl;
-use overlay::{Change, Desired, NetworkConfig, Snapshot, Subnets};
+use overlay::{Change, Desired, Ends, Ground, LeaseAttributes, NetworkConfig, Snapshot, Subnets, Uplink};
 use tokio::sync::watch;
 
 use crate::rules::Rules;
@@ -56,6 +57,12 @@ pub struct Report {
     pub settled: bool,
     /// Routes to peers that should be there.
     pub routes: usize,
+    /// Leases of nodes with another backend, which are ignored.
+    pub other_backends: usize,
+    /// The MTU for pods, as the kernel has it on what carries them.
+    pub mtu: Option<u32>,
+    /// The addresses of the peers' tunnel ends, a few.
+    pub ends: Vec<IpAddr>,
     /// What could not be put right.
     pub problems: Vec<String>,
 }
@@ -67,6 +74,8 @@ pub struct Assignment {
     pub config: NetworkConfig,
     /// This node's subnets.
     pub own: Subnets,
+    /// What its lease tells the peers.
+    pub attributes: LeaseAttributes,
     /// Routes outside these networks are none of our business, even with our mark: another daemon may serve another
     /// network on this node.
     pub scope: Vec<IpNetwork>,
@@ -83,6 +92,14 @@ enum PassError {
     NoUplink(String),
     #[error("the kernel's state cannot be read or written: {0}")]
     Kernel(#[from] kernel::Error),
+    #[error(transparent)]
+    Device(#[from] devices::DeviceError),
+}
+
+/// What a pass found and made.
+struct Settled {
+    desired: Desired,
+    mtu: u32,
 }
 
 /// The loop's own state.
@@ -97,11 +114,26 @@ pub struct Settler {
     due: Option<Instant>,
     problems: Problems,
     reports: watch::Sender<Report>,
-    at: UplinkIndex,
+    places: Arc<Places>,
 }
 
-/// The interface index of the uplink at the last pass, which the thread that listens to the kernel looks at.
-pub type UplinkIndex = Arc<AtomicU32>;
+/// The interface indices at the last pass, which the thread that listens to the kernel looks at.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// The uplink.
+    pub uplink: AtomicU32,
+    /// Our tunnel devices; 0 where there is none.
+    pub ends: [AtomicU32; 2],
+}
+
+impl Places {
+    fn keep(&self, uplink: &Uplink, ends: &Ends) {
+        self.uplink.store(uplink.index, Ordering::Relaxed);
+        for (place, end) in self.ends.iter().zip([ends.v4, ends.v6]) {
+            place.store(end.map_or(0, |end| end.index), Ordering::Relaxed);
+        }
+    }
+}
 
 impl Settler {
     /// Opens its sockets in the namespace of the calling thread.
@@ -121,13 +153,13 @@ impl Settler {
             due: None,
             problems: Problems::default(),
             reports,
-            at: UplinkIndex::default(),
+            places: Arc::default(),
         })
     }
 
     /// What to listen to on the loop's behalf.
     pub fn ears(&self) -> Ears {
-        Ears::new(&self.assignment, self.at.clone())
+        Ears::new(&self.assignment, self.places.clone())
     }
 
     /// Runs until nobody can tell it anything any more. Nothing is undone then.
@@ -156,7 +188,7 @@ impl Settler {
             failed.push(format!("the nftables rules cannot be put in place: {error}"));
         }
         let settled = match self.snapshot.clone().map(|snapshot| self.settle(&snapshot, &mut failed)) {
-            Some(Ok(desired)) => Some(desired),
+            Some(Ok(settled)) => Some(settled),
             Some(Err(error)) => {
                 failed.push(error.to_string());
                 None
@@ -173,26 +205,30 @@ impl Settler {
         self.report(settled, failed);
     }
 
-    /// Brings the routes to what the snapshot says. `failed` gets what the kernel refused.
-    fn settle(&mut self, snapshot: &Snapshot, failed: &mut Vec<String>) -> Result<Desired, PassError> {
-        let Assignment { config, own, scope, uplink, published } = &self.assignment;
+    /// Brings devices, entries and routes to what the snapshot says. `failed` gets what the kernel refused.
+    fn settle(&mut self, snapshot: &Snapshot, failed: &mut Vec<String>) -> Result<Settled, PassError> {
+        let Assignment { config, own, scope, uplink, published, attributes } = &self.assignment;
         let found = uplink::find(&mut self.rtnl, uplink, published)?;
         let uplink = found.ok_or_else(|| PassError::NoUplink(uplink.clone()))?;
-        self.at.store(uplink.index, Ordering::Relaxed);
-        let mut desired = overlay::desired(config, snapshot, own, &uplink);
-        let actual = kernel_state::read(&mut self.rtnl, scope)?;
+        let devices = overlay::devices(config, own, attributes, &uplink);
+        let ends = devices::ensure(&mut self.rtnl, &devices)?;
+        self.places.keep(&uplink, &ends);
+        let (actual, reach) = kernel_state::read(&mut self.rtnl, scope, &ends)?;
+        let ground = Ground { uplink: &uplink, ends: &ends, reach: &reach };
+        let mut desired = overlay::desired(config, snapshot, own, ground);
         let mut changes = overlay::diff(&desired, &actual);
         self.due = self.withhold(&mut changes, &desired, Instant::now());
         log(&changes);
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         failed.extend(refused.iter().map(ToString::to_string));
         desired.problems.extend(overlay::conflicts(&desired, &actual));
-        Ok(desired)
+        let mtu = ends.iter().map(|end| end.mtu).min().unwrap_or(uplink.mtu);
+        Ok(Settled { desired, mtu })
     }
 
     /// Takes out the removals that are not to be made yet; the answer is when to come back for them.
     fn withhold(&mut self, changes: &mut Vec<Change>, desired: &Desired, now: Instant) -> Option<Instant> {
-        self.leaving.update(changes.iter().filter_map(|change| unwanted(change, desired)), now);
+        self.leaving.update(changes.iter().filter_map(|change| change.removal(desired)), now);
         if let Removals::HeldUntil(moment) = self.removals
             && moment <= now
         {
@@ -201,8 +237,8 @@ impl Settler {
         let allowed = self.removals == Removals::Allowed;
         let next = self.leaving.next(now);
         let all = changes.len();
-        changes.retain(|change| match unwanted(change, desired) {
-            Some(to) => allowed && self.leaving.may_go(&to, now),
+        changes.retain(|change| match change.removal(desired) {
+            Some(what) => allowed && self.leaving.may_go(&what, now),
             // An object may carry a route that stays.
             None => !matches!(change, Change::DeleteNexthop { .. }) || (allowed && next.is_none()),
         });
@@ -213,15 +249,18 @@ impl Settler {
         }
     }
 
-    fn report(&mut self, settled: Option<Desired>, failed: Vec<String>) {
-        let found = settled.iter().flat_map(|desired| &desired.problems).map(ToString::to_string);
+    fn report(&mut self, settled: Option<Settled>, failed: Vec<String>) {
+        let found = settled.iter().flat_map(|settled| &settled.desired.problems).map(ToString::to_string);
         self.problems.update(found.chain(failed));
         let problems = self.problems.texts();
         self.reports.send_if_modified(|report| {
             let before = report.clone();
-            if let Some(desired) = settled {
+            if let Some(Settled { desired, mtu }) = settled {
                 report.settled = true;
                 report.routes = desired.routes.len();
+                report.other_backends = desired.other_backends;
+                report.mtu = Some(mtu);
+                report.ends = desired.neighbours.keys().map(|(_, address)| *address).take(PROBED).collect();
             }
             report.problems = problems;
             *report != before
@@ -229,13 +268,8 @@ impl Settler {
     }
 }
 
-/// The destination of a route that this change removes because no lease asks for it any more.
-fn unwanted(change: &Change, desired: &Desired) -> Option<IpNetwork> {
-    match change {
-        Change::DeleteRoute(route) => Some(route.destination).filter(|to| !desired.routes.contains_key(to)),
-        Change::DeleteNexthop { .. } | Change::AddNexthop { .. } | Change::PutRoute { .. } => None,
-    }
-}
+/// So many tunnel ends are reported, for the self-test.
+const PROBED: usize = 3;
 
 /// More lines than this for one pass help nobody.
 const LINES: usize = 20;
@@ -243,16 +277,21 @@ const LINES: usize = 20;
 fn log(changes: &[Change]) {
     let routes = changes.iter().filter(|c| matches!(c, Change::PutRoute { .. } | Change::DeleteRoute(_)));
     for change in routes.clone().take(LINES) {
-        match change {
-            Change::PutRoute { destination, hop, .. } => {
-                tracing::info!(%destination, gateway = %hop.gateway, interface = hop.oif, "route set");
-            }
-            Change::DeleteRoute(route) => tracing::info!(destination = %route.destination, "route deleted"),
-            Change::AddNexthop { .. } | Change::DeleteNexthop { .. } => {}
+        if let Change::PutRoute { destination, hop, .. } = change {
+            tracing::info!(%destination, via = %hop, interface = hop.oif, "route set");
+        }
+        if let Change::DeleteRoute(route) = change {
+            tracing::info!(destination = %route.destination, "route deleted");
         }
     }
     let more = routes.count().saturating_sub(LINES);
     if more > 0 {
         tracing::info!(more, "further routes set or deleted");
+    }
+    let entries = |is_put: fn(&Change) -> bool| changes.iter().filter(|change| is_put(change)).count();
+    let set = entries(|c| matches!(c, Change::PutNeighbour(_) | Change::PutForwarding(_)));
+    let deleted = entries(|c| matches!(c, Change::DeleteNeighbour(_) | Change::DeleteForwarding(_)));
+    if set + deleted > 0 {
+        tracing::info!(set, deleted, "tunnel entries");
     }
 }

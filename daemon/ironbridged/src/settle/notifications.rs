@@ -1,15 +1,16 @@
 //! The kernel's notifications, reduced to "look again": a thread that wakes the settling loop.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use kernel::{Event, Group, Monitor};
-use overlay::ROUTE_PROTOCOL;
+use overlay::{BackendConfig, ROUTE_PROTOCOL};
 
-use super::{Assignment, Input, UplinkIndex};
+use super::{Assignment, Input, Places};
 
 const GROUPS: [Group; 6] =
     [Group::Link, Group::Ipv4Address, Group::Ipv6Address, Group::Ipv4Route, Group::Ipv6Route, Group::Nexthop];
@@ -26,23 +27,39 @@ pub struct Ears {
     networks: Vec<IpNetwork>,
     uplink: String,
     published: Vec<IpAddr>,
-    at: UplinkIndex,
+    /// The tunnel devices' names.
+    devices: Vec<String>,
+    /// Whether a route outside may say that a peer became a neighbour, or is none any more.
+    direct: bool,
+    /// Whether entries come by themselves from traffic.
+    learning: bool,
+    places: Arc<Places>,
 }
 
 impl Ears {
-    /// For that assignment; `at` is kept up to date by the settling loop.
-    pub fn new(assignment: &Assignment, at: UplinkIndex) -> Self {
+    /// For that assignment; `places` are kept up to date by the settling loop.
+    pub fn new(assignment: &Assignment, places: Arc<Places>) -> Self {
+        let vxlan = match &assignment.config.backend {
+            BackendConfig::HostGw => None,
+            BackendConfig::Vxlan(vxlan) => Some(vxlan),
+        };
         Ears {
+            devices: vxlan.map_or_else(Vec::new, |vxlan| vxlan.names().into()),
+            direct: vxlan.is_some_and(|vxlan| vxlan.direct_routing),
+            learning: vxlan.is_some_and(|vxlan| vxlan.learning),
             networks: assignment.scope.clone(),
             uplink: assignment.uplink.clone(),
             published: assignment.published.clone(),
-            at,
+            places,
         }
     }
 
     /// Starts the thread. Changes after this call are not missed.
     pub fn listen(self, inputs: Sender<Input>) -> Result<(), kernel::Error> {
-        let mut monitor = Monitor::open(&GROUPS)?;
+        // Pods make and lose neighbours all the time: only a tunnel has reason to listen to them.
+        let neighbours = (!self.devices.is_empty()).then_some(Group::Neighbour);
+        let groups: Vec<Group> = GROUPS.into_iter().chain(neighbours).collect();
+        let mut monitor = Monitor::open(&groups)?;
         std::thread::spawn(move || {
             loop {
                 let told = match monitor.next(Instant::now() + IDLE) {
@@ -64,33 +81,43 @@ impl Ears {
     fn concerns(&self, event: &Event) -> bool {
         match event {
             // Our own making of a route is no news; somebody else's may be in the place of ours.
-            Event::Route(route) => route.protocol != ROUTE_PROTOCOL && self.is_inside(route),
-            Event::RouteGone(route) => self.is_inside(route),
+            Event::Route(route) => route.protocol != ROUTE_PROTOCOL && self.matters(route),
+            Event::RouteGone(route) => self.matters(route),
             // The kernel drops IPv4 routes with their link and tells of the link only.
-            Event::Link(link) => self.is_uplink(link.index, &link.name),
-            Event::LinkGone { index, name } => self.is_uplink(*index, name),
+            Event::Link(link) => {
+                self.is_uplink(link.index, &link.name) || self.is_end(link.index, &link.name)
+            }
+            Event::LinkGone { index, name } => self.is_uplink(*index, name) || self.is_end(*index, name),
             Event::Address(address) | Event::AddressGone(address) => {
-                self.is_uplink(address.index, "") || self.published.contains(&address.network.ip())
+                self.is_uplink(address.index, "")
+                    || self.is_end(address.index, "")
+                    || self.published.contains(&address.network.ip())
             }
             Event::NexthopGone(nexthop) => nexthop.protocol == ROUTE_PROTOCOL,
+            // Our own entries come back here too and cost one more comparison: nothing tells whose they are.
+            Event::Neighbour(neighbour) | Event::NeighbourGone(neighbour) => self.is_end(neighbour.index, ""),
+            Event::Forwarding(entry) | Event::ForwardingGone(entry) => {
+                self.is_end(entry.index, "") && (entry.is_permanent() || !self.learning)
+            }
             Event::Overrun => true,
-            Event::Port { .. }
-            | Event::Nexthop(_)
-            | Event::Neighbour(_)
-            | Event::NeighbourGone(_)
-            | Event::Forwarding(_)
-            | Event::ForwardingGone(_) => false,
+            Event::Port { .. } | Event::Nexthop(_) => false,
         }
     }
 
     fn is_uplink(&self, index: u32, name: &str) -> bool {
-        name == self.uplink || index == self.at.load(Ordering::Relaxed)
+        name == self.uplink || index == self.places.uplink.load(Ordering::Relaxed)
     }
 
-    fn is_inside(&self, route: &kernel::Route) -> bool {
+    fn is_end(&self, index: u32, name: &str) -> bool {
+        self.devices.iter().any(|device| device == name)
+            || self.places.ends.iter().any(|end| end.load(Ordering::Relaxed) == index)
+    }
+
+    /// Inside the cluster network, or a sign that a peer became a neighbour of the uplink or is none any more.
+    fn matters(&self, route: &kernel::Route) -> bool {
         let to = route.destination;
         let covers =
             |network: &IpNetwork| network.is_ipv4() == to.is_ipv4() && network.contains(to.network());
-        route.table == MAIN && self.networks.iter().any(covers)
+        route.table == MAIN && (self.direct || self.networks.iter().any(covers))
     }
 }

@@ -5,7 +5,7 @@ mod observe;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use overlay::{NetworkConfig, Uplink};
+use overlay::{BackendConfig, NetworkConfig, Uplink};
 
 use crate::options::{UplinkChoice, Wish};
 
@@ -117,7 +117,9 @@ fn publish(
     if config.v6.is_some() && candidate.usable_v6.is_empty() {
         return Err(UplinkError::NoAddress { link, family: "IPv6" });
     }
-    if let Some(public) = v4.filter(|ip| !candidate.uplink.owns((*ip).into())) {
+    // A tunnel starts from the uplink's own address, whatever a translator makes of it.
+    let foreign = v4.filter(|ip| !candidate.uplink.owns((*ip).into()));
+    if let Some(public) = foreign.filter(|_| config.backend == BackendConfig::HostGw) {
         let own = candidate.uplink.v4.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(UplinkError::Nat { public, link, own });
     }

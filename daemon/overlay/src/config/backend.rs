@@ -1,0 +1,122 @@
+//! The `Backend` object of the network configuration: which backend, and the keys that it reads.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::ConfigError;
+use crate::folded::Members;
+
+/// The backend types of flannel that this version serves.
+const SUPPORTED: &str = "host-gw, vxlan";
+
+/// `IFNAMSIZ` without its end: the longest name of a link.
+const LONGEST_NAME: usize = 15;
+
+/// The smallest MTU below a tunnel: RFC 791's least datagram under the largest of our headers.
+const LEAST_MTU: u32 = 576;
+
+/// The backend with the keys that it reads from the `Backend` object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendConfig {
+    /// A route for each peer's subnet through the peer's own address; no keys.
+    HostGw,
+    /// A tunnel device for each family, with an entry for each peer.
+    Vxlan(VxlanConfig),
+}
+
+/// The keys of the vxlan backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VxlanConfig {
+    /// `VNI`, 1 by default.
+    pub vni: u32,
+    /// `Port`; without, the kernel's 8472.
+    pub port: Option<u16>,
+    /// `MTU` of the underlay; without, the uplink's.
+    pub mtu: Option<u32>,
+    /// `GBP`.
+    pub gbp: bool,
+    /// `Learning`.
+    pub learning: bool,
+    /// `DirectRouting`: peers in the same layer-2 network are reached without the tunnel.
+    pub direct_routing: bool,
+}
+
+impl VxlanConfig {
+    /// The devices' names: IPv4 underlay, IPv6 underlay.
+    #[must_use]
+    pub fn names(&self) -> [String; 2] {
+        [format!("flannel.{}", self.vni), format!("flannel-v6.{}", self.vni)]
+    }
+}
+
+impl BackendConfig {
+    /// The name that a lease carries as its `BackendType`.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            BackendConfig::HostGw => "host-gw",
+            BackendConfig::Vxlan(_) => "vxlan",
+        }
+    }
+}
+
+/// Reads the object; without one flannel's code says udp, its documentation vxlan.
+pub fn read(members: &Members) -> Result<BackendConfig, ConfigError> {
+    let object = match members.get("Backend") {
+        Some(object) => Some(self::members(object)?),
+        None => None,
+    };
+    let name = match &object {
+        Some(object) => key(object, "Type")?.unwrap_or_default(),
+        None if members.names("Backend") => String::new(),
+        None => "udp".to_owned(),
+    };
+    match (name.to_ascii_lowercase().as_str(), &object) {
+        ("host-gw", _) => Ok(BackendConfig::HostGw),
+        ("vxlan", Some(object)) => vxlan(object).map(BackendConfig::Vxlan),
+        _ => Err(ConfigError::UnsupportedBackend { name, supported: SUPPORTED }),
+    }
+}
+
+fn vxlan(object: &Members) -> Result<VxlanConfig, ConfigError> {
+    let read = VxlanConfig {
+        vni: key(object, "VNI")?.unwrap_or(1),
+        port: key::<u16>(object, "Port")?.filter(|port| *port != 0),
+        mtu: key::<u32>(object, "MTU")?.filter(|mtu| *mtu != 0),
+        gbp: key(object, "GBP")?.unwrap_or(false),
+        learning: key(object, "Learning")?.unwrap_or(false),
+        direct_routing: key(object, "DirectRouting")?.unwrap_or(false),
+    };
+    if read.vni >= 1 << 24 {
+        let why = format!("{} is no VXLAN network identifier: the largest is 16777215", read.vni);
+        return Err(ConfigError::Value { key: "VNI", why });
+    }
+    if let Some(mtu) = read.mtu.filter(|mtu| *mtu < LEAST_MTU) {
+        let why = format!("{mtu} leaves no room for a tunnel: it is the underlay's, {LEAST_MTU} at least");
+        return Err(ConfigError::Value { key: "MTU", why });
+    }
+    Ok(read)
+}
+
+/// The devices of the families in use must have names that the kernel takes.
+pub fn check_names(backend: &BackendConfig, families: [bool; 2]) -> Result<(), ConfigError> {
+    let BackendConfig::Vxlan(vxlan) = backend else { return Ok(()) };
+    let mut names = vxlan.names().into_iter().zip(families).filter(|(_, used)| *used);
+    match names.find(|(name, _)| name.len() > LONGEST_NAME) {
+        Some((name, _)) => {
+            let why =
+                format!("its device would be {name}, and the kernel's names have {LONGEST_NAME} characters");
+            Err(ConfigError::Value { key: "VNI", why })
+        }
+        None => Ok(()),
+    }
+}
+
+fn members(object: &Value) -> Result<Members, ConfigError> {
+    serde_json::from_value(object.clone())
+        .map_err(|e| ConfigError::Value { key: "Backend", why: e.to_string() })
+}
+
+fn key<T: DeserializeOwned>(object: &Members, name: &'static str) -> Result<Option<T>, ConfigError> {
+    object.read(name).map_err(|e| ConfigError::Value { key: name, why: e.to_string() })
+}
