@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::health::{self, Status};
 use crate::options::Options;
 use crate::rules::Rules;
+use crate::selftest::{self, SelfTest};
 use crate::settle::{Assignment, Input, Report, Settler};
 use crate::store::{Held, LeaseStore, StoreState, View};
 use crate::tenure::{Standing, Tenure};
@@ -56,7 +57,9 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     let (publisher, views) = View::channel();
     let watching = tokio::spawn(store.watch(publisher));
     let (tenure, standing) = Tenure::new(store, held.clone(), options.renew_margin);
-    let announcer = Announcer { reports, standing, views: views.clone(), status, held };
+    let (verdict, probed) = watch::channel(None);
+    tokio::spawn(selftest::run(reports.clone(), verdict));
+    let announcer = Announcer { reports, standing, views: views.clone(), probed, status, held };
     tokio::select! {
         () = tenure.keep(views, settle) => Err(Error::Ended("the settling loop")),
         _ = watching => Err(Error::Ended("the watch on the store")),
@@ -105,6 +108,7 @@ struct Announcer {
     reports: watch::Receiver<Report>,
     standing: watch::Receiver<Standing>,
     views: watch::Receiver<View>,
+    probed: watch::Receiver<Option<SelfTest>>,
     status: watch::Sender<Status>,
     held: Held,
 }
@@ -136,6 +140,8 @@ impl Announcer {
             tokio::select! {
                 changed = self.reports.changed() => changed.map_err(|_| Error::Ended("the settling loop"))?,
                 changed = self.standing.changed() => changed.map_err(|_| Error::Ended("the lease's keeper"))?,
+                // The probe ends when it is done: after that there is nothing more to hear of it.
+                Ok(()) = self.probed.changed() => {}
                 changed = self.views.changed() => changed.map_err(|_| Error::Ended("the watch on the store"))?,
             }
         }
@@ -171,6 +177,8 @@ impl Announcer {
         };
         let lease = Some(self.held.lease.subnets.to_string());
         let Report { routes, other_backends, problems, .. } = report;
-        Status { ready: waiting.is_none(), waiting, lease, store, routes, other_backends, problems }
+        let self_test = self.probed.borrow().clone();
+        let ready = waiting.is_none();
+        Status { ready, waiting, lease, store, routes, other_backends, self_test, problems }
     }
 }

@@ -11,6 +11,8 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::selftest::SelfTest;
+
 /// What `/readyz` tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -29,6 +31,9 @@ pub struct Status {
     pub routes: usize,
     /// Leases of nodes with another backend, which are ignored.
     pub other_backends: usize,
+    /// What a probe through the tunnel found, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<SelfTest>,
     /// What could not be put right.
     pub problems: Vec<String>,
 }
@@ -43,6 +48,7 @@ impl Status {
             store: None,
             routes: 0,
             other_backends: 0,
+            self_test: None,
             problems: Vec::new(),
         }
     }

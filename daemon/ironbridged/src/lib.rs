@@ -9,6 +9,7 @@ mod logging;
 mod options;
 mod publish;
 mod rules;
+mod selftest;
 mod settle;
 mod start;
 pub mod store;
