@@ -7,7 +7,7 @@ use netns_fixtures::{
     Daemon, DaemonOptions, Echo, Pinger, Process, Protocol, Space, assert_ping, eventually, skip, tcp_echo,
     udp_echo,
 };
-use tests::cluster::{Cluster, HEARD, options};
+use tests::cluster::{Attached, Cluster, HEARD, options};
 
 /// flanneld writes one file; a daemon of ours takes it over by the same path.
 struct Flanneld {
@@ -34,11 +34,22 @@ impl Flanneld {
     }
 }
 
-/// A pod on flanneld's node, by hand: a veth whose host end routes.
 fn network(backend: &str) -> String {
     format!(
         r#"{{"Network":"10.244.0.0/16","EnableIPv6":true,"EnableNFTables":true,"IPv6Network":"fd44::/48","Backend":{{"Type":"{backend}"}}}}"#
     )
+}
+
+fn talk(pods: &[Attached; 2]) {
+    for (from, to) in [(0, 1), (1, 0)] {
+        let (tcp, udp) =
+            (Echo::start(&pods[to].pod, Protocol::Tcp, 80), Echo::start(&pods[to].pod, Protocol::Udp, 80));
+        for (at, own) in pods[to].addresses.iter().zip(&pods[from].addresses) {
+            assert_ping(&pods[from].pod, at);
+            assert_eq!(tcp_echo(&pods[from].pod, tcp.at(at)).unwrap().to_string(), *own);
+            assert_eq!(udp_echo(&pods[from].pod, udp.at(at)).unwrap().to_string(), *own);
+        }
+    }
 }
 
 fn taken_over(backend: &str, device: &str) {
@@ -50,15 +61,7 @@ fn taken_over(backend: &str, device: &str) {
     let file = theirs.folder.path().join("subnet.env");
     let env = std::fs::read_to_string(&file).unwrap();
     let pods = [cluster.attach_by(0, &file, "theirs"), cluster.attach(1, &ours, "ours")];
-    for (from, to) in [(0, 1), (1, 0)] {
-        let (tcp, udp) =
-            (Echo::start(&pods[to].pod, Protocol::Tcp, 80), Echo::start(&pods[to].pod, Protocol::Udp, 80));
-        for (at, own) in pods[to].addresses.iter().zip(&pods[from].addresses) {
-            assert_ping(&pods[from].pod, at);
-            assert_eq!(tcp_echo(&pods[from].pod, tcp.at(at)).unwrap().to_string(), *own);
-            assert_eq!(udp_echo(&pods[from].pod, udp.at(at)).unwrap().to_string(), *own);
-        }
-    }
+    talk(&pods);
     let node = cluster.node(0);
     let index = |name: &str| {
         let shown = node.run(&format!("ip -o link show dev {name}"));

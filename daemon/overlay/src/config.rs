@@ -19,10 +19,19 @@ pub struct NetworkConfig {
     pub v4: Option<FamilyConfig>,
     /// IPv6, when `EnableIPv6` is true.
     pub v6: Option<FamilyConfig>,
-    /// `EnableNFTables`: flannel's choice of firewall program. Ours is nftables either way.
-    pub nftables: bool,
+    /// `EnableNFTables`: where masquerade and forward rules are kept.
+    pub firewall: Firewall,
     /// How nodes reach each other.
     pub backend: BackendConfig,
+}
+
+/// Where masquerade and forward rules are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firewall {
+    /// In a table of our own: `EnableNFTables` is true, or not said (flannel then takes iptables).
+    Nftables,
+    /// In flannel's iptables chains, beside those of other programs: `EnableNFTables` is false.
+    Iptables,
 }
 
 /// The cluster network of one family and how it is cut into subnets for nodes.
@@ -87,7 +96,10 @@ impl NetworkConfig {
         Ok(NetworkConfig {
             v4: v4.then(|| family(&members, &V4)).transpose()?,
             v6: v6.then(|| family(&members, &V6)).transpose()?,
-            nftables: read(&members, "EnableNFTables")?.unwrap_or(false),
+            firewall: match read(&members, "EnableNFTables")? {
+                Some(false) => Firewall::Iptables,
+                Some(true) | None => Firewall::Nftables,
+            },
             backend,
         })
     }

@@ -24,7 +24,7 @@ mod vtep;
 mod vxlan;
 
 pub use acquire::{AcquireError, Claim, Node, claim};
-pub use config::{BackendConfig, ConfigError, FamilyConfig, NetworkConfig, VxlanConfig};
+pub use config::{BackendConfig, ConfigError, FamilyConfig, Firewall, NetworkConfig, VxlanConfig};
 pub use desired::{Desired, desired, devices};
 pub use device::{Device, DeviceChange, FoundDevice, Tunnel, VxlanLink, local_address};
 pub use diff::{Change, Removal, conflicts, diff};

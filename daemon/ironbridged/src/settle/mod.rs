@@ -185,7 +185,7 @@ impl Settler {
         // A pass that fails before it comes to removals has its own pause until the next one.
         self.due = None;
         if let Err(error) = self.rules.ensure() {
-            failed.push(format!("the nftables rules cannot be put in place: {error}"));
+            failed.push(format!("the traffic rules cannot be put in place: {error}"));
         }
         let settled = match self.snapshot.clone().map(|snapshot| self.settle(&snapshot, &mut failed)) {
             Some(Ok(settled)) => Some(settled),
