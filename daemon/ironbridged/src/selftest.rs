@@ -162,8 +162,8 @@ mod tests {
 
     #[test]
     fn pings_alone_name_the_offload_and_the_remedy() {
-        let test = SelfTest { peer: "10.5.2.0".parse().unwrap(), verdict: Verdict::PingsOnly };
-        let text = test.to_string();
+        let found = SelfTest { peer: "10.5.2.0".parse().unwrap(), verdict: Verdict::PingsOnly };
+        let text = found.to_string();
         assert!(text.contains("10.5.2.0") && text.contains("tx-checksum-ip-generic off"), "{text}");
     }
 }
