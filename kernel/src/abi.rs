@@ -107,6 +107,13 @@ pub(crate) mod vxlan {
     pub(crate) const GBP: u16 = 23;
 }
 
+/// `linux/if_tunnel.h`: data of an IP-in-IP device (`IFLA_IPTUN_*`).
+pub(crate) mod iptun {
+    pub(crate) const LOCAL: u16 = 2;
+    pub(crate) const REMOTE: u16 = 3;
+    pub(crate) const PMTUDISC: u16 = 10;
+}
+
 /// `linux/if.h`: flags of a link.
 pub(crate) mod iff {
     pub(crate) const UP: u32 = 0x1;

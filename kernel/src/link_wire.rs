@@ -4,6 +4,7 @@ use crate::{
     Link, Operstate,
     abi::{iff, ifla, rtm},
     bridge::read_port,
+    ipip::read_ipip,
     vxlan::read_vxlan,
     wire::{Attribute, Received, attributes, u32_at},
 };
@@ -62,6 +63,9 @@ fn read_info(link: &mut Link, info: &Attribute<'_>) {
             }
             ifla::INFO_DATA if link.kind.as_deref() == Some("vxlan") => {
                 link.vxlan = Some(read_vxlan(&attribute));
+            }
+            ifla::INFO_DATA if link.kind.as_deref() == Some("ipip") => {
+                link.ipip = Some(read_ipip(&attribute));
             }
             ifla::INFO_SLAVE_KIND => controller_kind = attribute.text(),
             ifla::INFO_SLAVE_DATA if controller_kind == "bridge" => {

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::mpsc;
 
-use overlay::{Masquerade, Previous, SubnetEnv};
+use overlay::{BackendConfig, ExtensionConfig, Masquerade, Previous, SubnetEnv};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::commands::{self, Variable};
 use crate::error::Error;
 use crate::health::{self, Status};
 use crate::options::Options;
@@ -23,16 +25,23 @@ use crate::{forwarding, start, subnet_file, supervisor};
 pub async fn run(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let last = Last::default();
     let name = tokio::select! {
-        ended = live(options, notify) => return ended,
+        ended = live(options, notify, &last) => return ended,
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
     tracing::info!(signal = name, "ending; routes, rules and lease stay");
+    if let Some((line, variables)) = last.get() {
+        commands::run(("ShutdownCommand", line), variables, "")?;
+    }
     Ok(())
 }
 
-async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
+/// The command to run at the end, once the lease is there.
+type Last = OnceLock<(String, Vec<Variable>)>;
+
+async fn live(options: &Options, notify: Option<&str>, last: &Last) -> Result<(), Error> {
     let (status, seen) = watch::channel(Status::waiting("starting"));
     if let Some(address) = options.health {
         health::serve(address, seen).await?;
@@ -43,8 +52,13 @@ async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
     let chosen = start::uplink(options, &config)?;
     forwarding::enable(&config, &chosen.uplink.name);
     let node = start::identity(options, &chosen, previous.subnets);
-    let held = start::lease(&mut store, (&node, &config), &status).await;
-
+    let held = start::lease(&mut store, (&node, &config), &status).await?;
+    if let BackendConfig::Extension(ExtensionConfig { shutdown: Some(line), .. }) = &config.backend {
+        let Held { lease, .. } = &held;
+        last.get_or_init(|| {
+            (line.clone(), commands::own_variables(&config, &lease.subnets, &lease.attributes))
+        });
+    }
     let own = held.lease.subnets;
     let masquerade = match options.rules.masquerade {
         Some(_) => Masquerade::ByDaemon,

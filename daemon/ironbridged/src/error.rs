@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::commands::CommandError;
 use crate::health::HealthError;
 use crate::options::OptionsError;
 use crate::store::StoreError;
@@ -21,6 +22,8 @@ pub enum Error {
     Uplink(#[from] UplinkError),
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    #[error(transparent)]
+    Command(#[from] CommandError),
     #[error("cannot write {}: {source}", path.display())]
     SubnetFile { path: PathBuf, source: io::Error },
     #[error("the runtime cannot start: {0}")]

@@ -1,5 +1,6 @@
 //! The daemon's hands: stores, kernel, the settling loop, health. What to do is decided in `overlay`.
 
+mod commands;
 mod daemon;
 mod error;
 mod flags;

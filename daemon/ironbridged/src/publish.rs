@@ -1,8 +1,11 @@
 //! What this node's lease tells its peers, so that it stays the same over restarts and reboots.
 
 use kernel::Rtnl;
-use overlay::{BackendConfig, Claim, LeaseAttributes, Mac, NetworkConfig, Node, Vtep, VxlanConfig};
+use overlay::{
+    BackendConfig, Claim, ExtensionConfig, LeaseAttributes, Mac, NetworkConfig, Node, Vtep, VxlanConfig,
+};
 
+use crate::commands::{self, CommandError};
 use crate::store::{LeaseStore, Store};
 
 /// Which family's tunnel end, in the words that its hardware address is derived from.
@@ -10,19 +13,36 @@ const FAMILIES: [&str; 2] = ["v4", "v6"];
 
 /// The attributes for the lease. A tunnel end keeps the hardware address of the device that is there (flanneld's, or an
 /// earlier run's), else that of the lease that is still in the store, else it has one that this node's identity gives.
-pub async fn attributes(store: &mut Store, (node, config): (&Node, &NetworkConfig)) -> LeaseAttributes {
+pub async fn attributes(
+    store: &mut Store,
+    (node, config): (&Node, &NetworkConfig),
+) -> Result<LeaseAttributes, CommandError> {
     let mut attributes = LeaseAttributes {
         public_ip: node.public_ip,
         public_ipv6: node.public_ipv6,
-        backend_type: config.backend.type_name().to_owned(),
+        backend_type: config.backend.lease_type().to_owned(),
         backend_data: None,
         backend_v6_data: None,
         node: node.name.clone(),
     };
-    let vxlan = match &config.backend {
-        BackendConfig::HostGw => return attributes,
-        BackendConfig::Vxlan(vxlan) => vxlan,
-    };
+    match &config.backend {
+        BackendConfig::Vxlan(vxlan) => ends(store, (node, config, vxlan), &mut attributes).await,
+        BackendConfig::Extension(ExtensionConfig { pre_startup: Some(line), .. }) => {
+            attributes.backend_data = Some(commands::run(("PreStartupCommand", line), &[], "")?.into());
+        }
+        BackendConfig::HostGw
+        | BackendConfig::Ipip(_)
+        | BackendConfig::Alloc
+        | BackendConfig::Extension(_) => {}
+    }
+    Ok(attributes)
+}
+
+async fn ends(
+    store: &mut Store,
+    (node, config, vxlan): (&Node, &NetworkConfig, &VxlanConfig),
+    attributes: &mut LeaseAttributes,
+) {
     let devices = macs_of_devices(vxlan);
     let used = [config.v4.is_some(), config.v6.is_some()];
     let all_there = used.iter().zip(&devices).all(|(used, mac)| !used || mac.is_some());
@@ -35,7 +55,6 @@ pub async fn attributes(store: &mut Store, (node, config): (&Node, &NetworkConfi
     });
     attributes.backend_data = config.v4.map(|_| v4);
     attributes.backend_v6_data = config.v6.map(|_| v6);
-    attributes
 }
 
 /// The public addresses tell nodes apart, so their tunnel ends differ too, even where machines are clones of one image.

@@ -7,6 +7,7 @@ use kernel::Rtnl;
 use overlay::{NetworkConfig, Node, Subnets};
 use tokio::sync::watch;
 
+use crate::commands::CommandError;
 use crate::health::Status;
 use crate::options::{Options, StoreChoice};
 use crate::publish;
@@ -62,15 +63,15 @@ pub async fn lease(
     store: &mut Store,
     (node, config): (&Node, &NetworkConfig),
     status: &watch::Sender<Status>,
-) -> Held {
-    let attributes = publish::attributes(store, (node, config)).await;
+) -> Result<Held, CommandError> {
+    let attributes = publish::attributes(store, (node, config)).await?;
     let application = Application { config, node, attributes: &attributes, ttl: LEASE_TTL };
     let mut attempts = Attempts::new("a lease");
     loop {
         match acquire(store, &application).await {
             Ok(held) => {
                 tracing::info!(subnets = %held.lease.subnets, reserved = held.lease.reserved, "lease acquired");
-                return held;
+                return Ok(held);
             }
             Err(error) => attempts.failed(&error, None, status).await,
         }

@@ -10,7 +10,7 @@ use crate::range;
 
 mod backend;
 
-pub use backend::{BackendConfig, VxlanConfig};
+pub use backend::{BackendConfig, ExtensionConfig, IPIP_DEVICE, IpipConfig, VxlanConfig};
 
 /// A checked network configuration: at least one family, and subnets that fit in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl NetworkConfig {
             return Err(ConfigError::NoFamily);
         }
         let backend = backend::read(&members)?;
-        backend::check_names(&backend, [v4, v6])?;
+        backend::check(&backend, [v4, v6])?;
         Ok(NetworkConfig {
             v4: v4.then(|| family(&members, &V4)).transpose()?,
             v6: v6.then(|| family(&members, &V6)).transpose()?,

@@ -15,7 +15,7 @@ use crate::range;
 use crate::route::Hop;
 use crate::uplink::Uplink;
 use crate::vxlan::{Passage, Through};
-use crate::{host_gw, vxlan};
+use crate::{host_gw, ipip, vxlan};
 
 /// The state that the kernel should be in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,8 +41,9 @@ pub fn devices(
     uplink: &Uplink,
 ) -> Vec<Device> {
     match &config.backend {
-        BackendConfig::HostGw => Vec::new(),
+        BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => Vec::new(),
         BackendConfig::Vxlan(vxlan) => vxlan::devices((config, vxlan), own, published, uplink),
+        BackendConfig::Ipip(_) => ipip::device(config, own, published, uplink).into_iter().collect(),
     }
 }
 
@@ -54,9 +55,12 @@ pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, groun
     let view = View { config, own, ground };
     for lease in snapshot.leases.iter().filter(|lease| lease.subnets != *own) {
         let backend = &lease.attributes.backend_type;
-        if backend != config.backend.type_name() {
+        if backend != config.backend.lease_type() {
             wanted.other_backends += 1;
             wanted.problems.push(other_backend(lease, config));
+            continue;
+        }
+        if !config.backend.is_routed() {
             continue;
         }
         for subnet in view.served(&lease.subnets) {
@@ -117,11 +121,13 @@ impl View<'_> {
         if self.own.iter().any(|own| range::overlap(own, subnet)) {
             return Err(Problem::OverlapsOwn { subnet, lease: lease.to_string() });
         }
+        let plain = |hop| Passage { hop, through: None };
         match &self.config.backend {
-            BackendConfig::HostGw => {
-                host_gw::hop(lease, subnet, self.ground.uplink).map(|hop| Passage { hop, through: None })
-            }
             BackendConfig::Vxlan(vxlan) => vxlan::passage(lease, subnet, vxlan, self.ground),
+            BackendConfig::Ipip(ipip) => ipip::hop(lease, subnet, *ipip, self.ground).map(plain),
+            BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => {
+                host_gw::hop(lease, subnet, self.ground.uplink).map(plain)
+            }
         }
     }
 }

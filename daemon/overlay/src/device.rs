@@ -30,6 +30,17 @@ pub struct Device {
 pub enum Tunnel {
     /// VXLAN.
     Vxlan(VxlanLink),
+    /// IPv4 in IPv4.
+    Ipip(IpipLink),
+}
+
+/// Parameters of an IP-in-IP device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpipLink {
+    /// Source address.
+    pub local: Option<IpAddr>,
+    /// The only remote host: none, each route names its own.
+    pub remote: Option<IpAddr>,
 }
 
 /// Parameters of a VXLAN device.
@@ -121,34 +132,59 @@ impl Device {
         match (&self.tunnel, &found.tunnel) {
             (_, None) => Some("it is a device of another kind".to_owned()),
             (Tunnel::Vxlan(want), Some(Tunnel::Vxlan(there))) => want.disagreement(there),
+            (Tunnel::Ipip(want), Some(Tunnel::Ipip(there))) => want.disagreement(there),
+            (Tunnel::Vxlan(_) | Tunnel::Ipip(_), Some(_)) => {
+                Some("it is a device of another kind".to_owned())
+            }
         }
+    }
+}
+
+/// The values of one parameter that disagree, by name.
+fn named(what: &str, there: &str, want: &str) -> Option<String> {
+    (there != want).then(|| format!("its {what} is {there}, not {want}"))
+}
+
+fn host(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "none".to_owned(), |address| address.to_string())
+}
+
+fn joined(differences: impl IntoIterator<Item = Option<String>>) -> Option<String> {
+    let differences: Vec<String> = differences.into_iter().flatten().collect();
+    (!differences.is_empty()).then(|| differences.join("; "))
+}
+
+impl IpipLink {
+    fn disagreement(&self, there: &IpipLink) -> Option<String> {
+        joined([
+            named("local address", &host(there.local), &host(self.local)),
+            named("remote address", &host(there.remote), &host(self.remote)),
+        ])
     }
 }
 
 impl VxlanLink {
     fn disagreement(&self, there: &VxlanLink) -> Option<String> {
-        let named = |what: &str, there: String, want: String| {
-            (there != want).then(|| format!("its {what} is {there}, not {want}"))
-        };
-        let optional = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-        let host = |address: Option<IpAddr>| optional(address.map(|a| a.to_string()));
-        let link = |index: Option<u32>| optional(index.map(|i| format!("interface {i}")));
+        let link = |index: Option<u32>| index.map_or_else(|| "none".to_owned(), |i| format!("interface {i}"));
         let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
-        let differences: Vec<String> = [
-            named("VNI", there.vni.to_string(), self.vni.to_string()),
-            named("port", there.port.to_string(), self.port.to_string()),
-            named("lower link", link(there.parent), link(self.parent)),
-            named("local address", host(there.local), host(self.local)),
-            named("group", host(there.group), host(self.group)),
-            named("learning", switch(there.learning), switch(self.learning)),
-            named("group policy", switch(there.gbp), switch(self.gbp)),
-            named("report of misses", switch(there.l2miss), switch(self.l2miss)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        (!differences.is_empty()).then(|| differences.join("; "))
+        joined([
+            named("VNI", &there.vni.to_string(), &self.vni.to_string()),
+            named("port", &there.port.to_string(), &self.port.to_string()),
+            named("lower link", &link(there.parent), &link(self.parent)),
+            named("local address", &host(there.local), &host(self.local)),
+            named("group", &host(there.group), &host(self.group)),
+            named("learning", &switch(there.learning), &switch(self.learning)),
+            named("group policy", &switch(there.gbp), &switch(self.gbp)),
+            named("report of misses", &switch(there.l2miss), &switch(self.l2miss)),
+        ])
     }
+}
+
+/// The base of a subnet as the address of one host.
+#[must_use]
+pub fn base_address(subnet: IpNetwork) -> Option<IpNetwork> {
+    let length = if subnet.is_ipv4() { 32 } else { 128 };
+    IpNetwork::new(subnet.network(), length).ok()
 }
 
 /// The uplink's own address of a family that carries a tunnel: the published one, or the first that is not link-local

@@ -8,9 +8,11 @@ mod config;
 mod desired;
 mod device;
 mod diff;
+mod extension;
 mod folded;
 mod ground;
 mod host_gw;
+mod ipip;
 mod lease;
 mod mac;
 mod problem;
@@ -24,10 +26,14 @@ mod vtep;
 mod vxlan;
 
 pub use acquire::{AcquireError, Claim, Node, claim};
-pub use config::{BackendConfig, ConfigError, FamilyConfig, Firewall, NetworkConfig, VxlanConfig};
+pub use config::{
+    BackendConfig, ConfigError, ExtensionConfig, FamilyConfig, Firewall, IpipConfig, NetworkConfig,
+    VxlanConfig,
+};
 pub use desired::{Desired, desired, devices};
-pub use device::{Device, DeviceChange, FoundDevice, Tunnel, VxlanLink, local_address};
+pub use device::{Device, DeviceChange, FoundDevice, IpipLink, Tunnel, VxlanLink, local_address};
 pub use diff::{Change, Removal, conflicts, diff};
+pub use extension::{Errand, errands};
 pub use ground::{End, Ends, Ground};
 pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError};
 pub use mac::Mac;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::config::{FamilyConfig, NetworkConfig, VxlanConfig};
-use crate::device::{Device, Tunnel, VxlanLink, local_address};
+use crate::device::{Device, Tunnel, VxlanLink, base_address, local_address};
 use crate::ground::{End, Ground};
 use crate::lease::{Lease, LeaseAttributes, Subnets};
 use crate::mac::Mac;
@@ -56,7 +56,7 @@ pub fn devices(
         (name_v6, config.v6, own.v6, (v6, published.backend_v6_data.as_ref())),
     ];
     let device = |(name, family, subnet, (address, data)): (String, Option<FamilyConfig>, _, _)| {
-        let (network, base) = (family?.network, host_network(subnet?)?);
+        let (network, base) = (family?.network, base_address(subnet?)?);
         let mac = Vtep::parse(data).ok()?.mac;
         let local = local_address(uplink, address)?;
         let tunnel = Tunnel::Vxlan(link(vxlan, uplink, local));
@@ -133,12 +133,6 @@ fn through_tunnel(
     }
     let hop = Hop { gateway: Some(subnet.network()), oif: end.index, onlink: true };
     Ok(Passage { hop, through: Some(Through { mac: vtep.mac, host }) })
-}
-
-/// The base of a subnet as the address of one host.
-fn host_network(subnet: IpNetwork) -> Option<IpNetwork> {
-    let length = if subnet.is_ipv4() { 32 } else { 128 };
-    IpNetwork::new(subnet.network(), length).ok()
 }
 
 #[cfg(test)]

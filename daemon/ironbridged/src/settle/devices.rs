@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use kernel::{Dad, Link, NewVxlan, Rtnl, Vxlan, sysctl};
-use overlay::{Device, DeviceChange, End, Ends, FoundDevice, Mac, Tunnel, VxlanLink};
+use ipnetwork::IpNetwork;
+use kernel::{Dad, Ipip, Link, NewVxlan, Rtnl, Vxlan, sysctl};
+use overlay::{Device, DeviceChange, End, Ends, FoundDevice, IpipLink, Mac, Tunnel, VxlanLink};
 
 /// A device is complete after it was made, and then given its address: more rounds mean that somebody undoes it.
 const ROUNDS: usize = 4;
@@ -56,6 +57,42 @@ fn ensure_one(rtnl: &mut Rtnl, device: &Device) -> Result<End, DeviceError> {
     Err(DeviceError::Contested { name: device.name.clone(), last })
 }
 
+/// Deletes the tunnel devices that another backend, or another configuration of this one, left in these networks. One
+/// that has no address in them belongs to a daemon of another network. The answer is how many there were.
+pub fn retire(rtnl: &mut Rtnl, wanted: &[Device], scope: &[IpNetwork]) -> Result<usize, kernel::Error> {
+    let addresses = rtnl.all_addresses()?;
+    let is_inside = |link: &Link| {
+        let mut own = addresses.iter().filter(|address| address.index == link.index);
+        own.any(|address| {
+            let ip = address.network.ip();
+            scope.iter().any(|network| network.is_ipv4() == ip.is_ipv4() && network.contains(ip))
+        })
+    };
+    let links = rtnl.links()?;
+    let is_kept = |link: &Link| wanted.iter().any(|device| device.name == link.name);
+    let stale: Vec<&Link> =
+        links.iter().filter(|link| is_flannels(link) && !is_kept(link) && is_inside(link)).collect();
+    for link in &stale {
+        tracing::warn!(device = link.name, "a tunnel device that the backend does not use is removed");
+        rtnl.delete_link(link.index)?;
+    }
+    Ok(stale.len())
+}
+
+/// By flannel's names and the kinds that they belong to.
+fn is_flannels(link: &Link) -> bool {
+    let number = |prefix: &str| {
+        link.name.strip_prefix(prefix).is_some_and(|vni| vni.bytes().all(|b| b.is_ascii_digit()))
+    };
+    match link.kind.as_deref() {
+        Some("vxlan") => number("flannel.") || number("flannel-v6."),
+        Some("ipip") => link.name == "flannel.ipip",
+        Some("wireguard") => matches!(link.name.as_str(), "flannel-wg" | "flannel-wg-v6"),
+        Some("tun") => number("flannel"),
+        Some(_) | None => false,
+    }
+}
+
 /// The device of that name as it is.
 pub fn find(rtnl: &mut Rtnl, name: &str) -> Result<Option<FoundDevice>, kernel::Error> {
     let Some(link) = rtnl.link(name)? else { return Ok(None) };
@@ -74,6 +111,9 @@ pub fn find(rtnl: &mut Rtnl, name: &str) -> Result<Option<FoundDevice>, kernel::
 }
 
 fn tunnel(link: &Link) -> Option<Tunnel> {
+    if let Some(Ipip { local, remote }) = link.ipip {
+        return Some(Tunnel::Ipip(IpipLink { local, remote }));
+    }
     let there = link.vxlan?;
     Some(Tunnel::Vxlan(VxlanLink {
         vni: there.vni,
@@ -121,7 +161,19 @@ fn apply(
 }
 
 fn create(rtnl: &mut Rtnl, device: &Device) -> Result<(), kernel::Error> {
-    let Tunnel::Vxlan(link) = device.tunnel;
+    match device.tunnel {
+        Tunnel::Vxlan(link) => create_vxlan(rtnl, device, link)?,
+        Tunnel::Ipip(IpipLink { local, remote }) => {
+            rtnl.create_ipip(&device.name, device.mtu, &Ipip { local, remote })?;
+        }
+    }
+    tracing::info!(device = device.name, mtu = device.mtu, "tunnel device made");
+    // Nobody sends router advertisements through the tunnel; on a kernel without IPv6 there is no such switch.
+    sysctl::ensure(&format!("net/ipv6/conf/{}/accept_ra", device.name), "0").ok();
+    Ok(())
+}
+
+fn create_vxlan(rtnl: &mut Rtnl, device: &Device, link: VxlanLink) -> Result<(), kernel::Error> {
     let mac = kernel::Mac(device.mac.map_or([0; 6], |mac| mac.0));
     let parameters = Vxlan {
         vni: link.vni,
@@ -133,9 +185,5 @@ fn create(rtnl: &mut Rtnl, device: &Device) -> Result<(), kernel::Error> {
         gbp: link.gbp,
         l2miss: link.l2miss,
     };
-    rtnl.create_vxlan(&NewVxlan { name: &device.name, mac, mtu: device.mtu, parameters })?;
-    tracing::info!(device = device.name, %mac, mtu = device.mtu, "tunnel device made");
-    // Nobody sends router advertisements through the tunnel; on a kernel without IPv6 there is no such switch.
-    sysctl::ensure(&format!("net/ipv6/conf/{}/accept_ra", device.name), "0").ok();
-    Ok(())
+    rtnl.create_vxlan(&NewVxlan { name: &device.name, mac, mtu: device.mtu, parameters })
 }

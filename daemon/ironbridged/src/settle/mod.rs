@@ -4,8 +4,10 @@
 //! up events: each pass reads the kernel anew.
 
 mod devices;
+mod extension;
 mod kernel_state;
 mod leaving;
+mod news;
 mod notifications;
 mod pace;
 mod problems;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use crate::rules::Rules;
 use crate::uplink;
 
+use extension::{Extension, MayRemove};
 use leaving::Leaving;
 pub use notifications::Ears;
 use pace::Pace;
@@ -113,6 +116,9 @@ pub struct Settler {
     /// When what the last pass did not remove yet may go.
     due: Option<Instant>,
     problems: Problems,
+    extension: Extension,
+    /// Whether the devices of an earlier backend are gone.
+    is_retired: bool,
     reports: watch::Sender<Report>,
     places: Arc<Places>,
 }
@@ -152,6 +158,8 @@ impl Settler {
             leaving: Leaving::default(),
             due: None,
             problems: Problems::default(),
+            extension: Extension::default(),
+            is_retired: false,
             reports,
             places: Arc::default(),
         })
@@ -218,10 +226,20 @@ impl Settler {
         let mut desired = overlay::desired(config, snapshot, own, ground);
         let mut changes = overlay::diff(&desired, &actual);
         self.due = self.withhold(&mut changes, &desired, Instant::now());
-        log(&changes);
+        news::log(&changes);
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         failed.extend(refused.iter().map(ToString::to_string));
         desired.problems.extend(overlay::conflicts(&desired, &actual));
+        let believed = self.removals == Removals::Allowed;
+        if !self.is_retired {
+            // Its routes are ours by now, or went with it: what is missing comes with one more pass.
+            let retired = devices::retire(&mut self.rtnl, &devices, &self.assignment.scope)?;
+            self.due = if retired > 0 { Some(Instant::now()) } else { self.due };
+            self.is_retired = true;
+        }
+        let may_remove = if believed { MayRemove::Yes } else { MayRemove::No };
+        let unrun = self.extension.ensure(&self.assignment, snapshot, may_remove);
+        failed.extend(unrun.iter().map(ToString::to_string));
         let mtu = ends.iter().map(|end| end.mtu).min().unwrap_or(uplink.mtu);
         Ok(Settled { desired, mtu })
     }
@@ -270,28 +288,3 @@ impl Settler {
 
 /// So many tunnel ends are reported, for the self-test.
 const PROBED: usize = 3;
-
-/// More lines than this for one pass help nobody.
-const LINES: usize = 20;
-
-fn log(changes: &[Change]) {
-    let routes = changes.iter().filter(|c| matches!(c, Change::PutRoute { .. } | Change::DeleteRoute(_)));
-    for change in routes.clone().take(LINES) {
-        if let Change::PutRoute { destination, hop, .. } = change {
-            tracing::info!(%destination, via = %hop, interface = hop.oif, "route set");
-        }
-        if let Change::DeleteRoute(route) = change {
-            tracing::info!(destination = %route.destination, "route deleted");
-        }
-    }
-    let more = routes.count().saturating_sub(LINES);
-    if more > 0 {
-        tracing::info!(more, "further routes set or deleted");
-    }
-    let entries = |is_put: fn(&Change) -> bool| changes.iter().filter(|change| is_put(change)).count();
-    let set = entries(|c| matches!(c, Change::PutNeighbour(_) | Change::PutForwarding(_)));
-    let deleted = entries(|c| matches!(c, Change::DeleteNeighbour(_) | Change::DeleteForwarding(_)));
-    if set + deleted > 0 {
-        tracing::info!(set, deleted, "tunnel entries");
-    }
-}

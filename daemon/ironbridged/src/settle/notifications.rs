@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use kernel::{Event, Group, Monitor};
-use overlay::{BackendConfig, ROUTE_PROTOCOL};
+use overlay::ROUTE_PROTOCOL;
 
 use super::{Assignment, Input, Places};
 
@@ -39,14 +39,11 @@ pub struct Ears {
 impl Ears {
     /// For that assignment; `places` are kept up to date by the settling loop.
     pub fn new(assignment: &Assignment, places: Arc<Places>) -> Self {
-        let vxlan = match &assignment.config.backend {
-            BackendConfig::HostGw => None,
-            BackendConfig::Vxlan(vxlan) => Some(vxlan),
-        };
+        let backend = &assignment.config.backend;
         Ears {
-            devices: vxlan.map_or_else(Vec::new, |vxlan| vxlan.names().into()),
-            direct: vxlan.is_some_and(|vxlan| vxlan.direct_routing),
-            learning: vxlan.is_some_and(|vxlan| vxlan.learning),
+            devices: backend.device_names(),
+            direct: backend.direct_routing(),
+            learning: backend.learns(),
             networks: assignment.scope.clone(),
             uplink: assignment.uplink.clone(),
             published: assignment.published.clone(),

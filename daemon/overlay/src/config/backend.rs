@@ -7,7 +7,10 @@ use super::ConfigError;
 use crate::folded::Members;
 
 /// The backend types of flannel that this version serves.
-const SUPPORTED: &str = "host-gw, vxlan";
+const SUPPORTED: &str = "alloc, extension, host-gw, ipip, vxlan";
+
+/// flannel's name for the IP-in-IP device.
+pub const IPIP_DEVICE: &str = "flannel.ipip";
 
 /// `IFNAMSIZ` without its end: the longest name of a link.
 const LONGEST_NAME: usize = 15;
@@ -22,6 +25,34 @@ pub enum BackendConfig {
     HostGw,
     /// A tunnel device for each family, with an entry for each peer.
     Vxlan(VxlanConfig),
+    /// A tunnel device for IPv4 whose routes lead to the peers' own addresses.
+    Ipip(IpipConfig),
+    /// A lease and nothing else: something other carries the traffic. No keys.
+    Alloc,
+    /// The operator's commands carry the traffic.
+    Extension(ExtensionConfig),
+}
+
+/// The keys of the ipip backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpipConfig {
+    /// `DirectRouting`: peers in the same layer-2 network are reached without the tunnel.
+    pub direct_routing: bool,
+}
+
+/// The keys of the extension backend: command lines for a shell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtensionConfig {
+    /// `PreStartupCommand`: what it prints becomes the lease's `BackendData`.
+    pub pre_startup: Option<String>,
+    /// `PostStartupCommand`, once the lease is there.
+    pub post_startup: Option<String>,
+    /// `ShutdownCommand`, at the daemon's end.
+    pub shutdown: Option<String>,
+    /// `SubnetAddCommand`, for each peer.
+    pub subnet_add: Option<String>,
+    /// `SubnetRemoveCommand`, for a peer that left.
+    pub subnet_remove: Option<String>,
 }
 
 /// The keys of the vxlan backend.
@@ -50,13 +81,63 @@ impl VxlanConfig {
 }
 
 impl BackendConfig {
-    /// The name that a lease carries as its `BackendType`.
+    /// The name of the backend.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
             BackendConfig::HostGw => "host-gw",
             BackendConfig::Vxlan(_) => "vxlan",
+            BackendConfig::Ipip(_) => "ipip",
+            BackendConfig::Alloc => "alloc",
+            BackendConfig::Extension(_) => "extension",
         }
+    }
+
+    /// What a lease carries as its `BackendType`; flannel's alloc leaves it empty.
+    #[must_use]
+    pub fn lease_type(&self) -> &'static str {
+        match self {
+            BackendConfig::Alloc => "",
+            BackendConfig::HostGw
+            | BackendConfig::Vxlan(_)
+            | BackendConfig::Ipip(_)
+            | BackendConfig::Extension(_) => self.type_name(),
+        }
+    }
+
+    /// Whether peers are reached by routes of ours; with the others, something else carries the traffic.
+    #[must_use]
+    pub fn is_routed(&self) -> bool {
+        match self {
+            BackendConfig::HostGw | BackendConfig::Vxlan(_) | BackendConfig::Ipip(_) => true,
+            BackendConfig::Alloc | BackendConfig::Extension(_) => false,
+        }
+    }
+
+    /// The names of the devices that it keeps: IPv4's, IPv6's.
+    #[must_use]
+    pub fn device_names(&self) -> Vec<String> {
+        match self {
+            BackendConfig::Vxlan(vxlan) => vxlan.names().into(),
+            BackendConfig::Ipip(_) => vec![IPIP_DEVICE.to_owned()],
+            BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => Vec::new(),
+        }
+    }
+
+    /// Whether a peer in the same layer-2 network is reached without the tunnel.
+    #[must_use]
+    pub fn direct_routing(&self) -> bool {
+        match self {
+            BackendConfig::Vxlan(vxlan) => vxlan.direct_routing,
+            BackendConfig::Ipip(ipip) => ipip.direct_routing,
+            BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => false,
+        }
+    }
+
+    /// Whether forwarding entries come by themselves from traffic.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        matches!(self, BackendConfig::Vxlan(VxlanConfig { learning: true, .. }))
     }
 }
 
@@ -74,6 +155,12 @@ pub fn read(members: &Members) -> Result<BackendConfig, ConfigError> {
     match (name.to_ascii_lowercase().as_str(), &object) {
         ("host-gw", _) => Ok(BackendConfig::HostGw),
         ("vxlan", Some(object)) => vxlan(object).map(BackendConfig::Vxlan),
+        ("ipip", Some(object)) => {
+            let direct_routing = key(object, "DirectRouting")?.unwrap_or(false);
+            Ok(BackendConfig::Ipip(IpipConfig { direct_routing }))
+        }
+        ("alloc", _) => Ok(BackendConfig::Alloc),
+        ("extension", Some(object)) => extension(object).map(BackendConfig::Extension),
         _ => Err(ConfigError::UnsupportedBackend { name, supported: SUPPORTED }),
     }
 }
@@ -98,8 +185,23 @@ fn vxlan(object: &Members) -> Result<VxlanConfig, ConfigError> {
     Ok(read)
 }
 
-/// The devices of the families in use must have names that the kernel takes.
-pub fn check_names(backend: &BackendConfig, families: [bool; 2]) -> Result<(), ConfigError> {
+fn extension(object: &Members) -> Result<ExtensionConfig, ConfigError> {
+    let command = |name| Ok(key::<String>(object, name)?.filter(|line| !line.trim().is_empty()));
+    Ok(ExtensionConfig {
+        pre_startup: command("PreStartupCommand")?,
+        post_startup: command("PostStartupCommand")?,
+        shutdown: command("ShutdownCommand")?,
+        subnet_add: command("SubnetAddCommand")?,
+        subnet_remove: command("SubnetRemoveCommand")?,
+    })
+}
+
+/// The backend must carry the families in use (IPv4, IPv6), and its devices have names that the kernel takes.
+pub fn check(backend: &BackendConfig, families: [bool; 2]) -> Result<(), ConfigError> {
+    if let (BackendConfig::Ipip(_), [_, true]) = (backend, families) {
+        let why = "ipip carries IPv4 only, and EnableIPv6 is true: take vxlan, or leave EnableIPv6 out";
+        return Err(ConfigError::Value { key: "Backend", why: why.to_owned() });
+    }
     let BackendConfig::Vxlan(vxlan) = backend else { return Ok(()) };
     let mut names = vxlan.names().into_iter().zip(families).filter(|(_, used)| *used);
     match names.find(|(name, _)| name.len() > LONGEST_NAME) {

@@ -18,10 +18,8 @@ fn config(backend: &str) -> NetworkConfig {
 }
 
 fn vxlan(config: &NetworkConfig) -> VxlanConfig {
-    match config.backend {
-        BackendConfig::Vxlan(vxlan) => vxlan,
-        BackendConfig::HostGw => panic!("not vxlan"),
-    }
+    let BackendConfig::Vxlan(vxlan) = config.backend else { panic!("{config:?}") };
+    vxlan
 }
 
 fn mac(n: u8) -> Mac {
@@ -236,6 +234,6 @@ fn devices_have_flannels_names_the_published_addresses_and_the_mtu_of_their_fami
         ("flannel-v6.9", 1430, "fd03:0:0:1::/128".to_owned(), mac(101)),
     ];
     assert_eq!(shown, want, "the underlay's MTU bounds a larger one that was configured");
-    let Tunnel::Vxlan(link) = devices[0].tunnel;
+    let Tunnel::Vxlan(link) = devices[0].tunnel else { panic!("{:?}", devices[0]) };
     assert_eq!((link.vni, link.port, link.parent, link.local), (9, 4789, Some(7), Some(ip("192.0.2.1"))));
 }

@@ -39,6 +39,8 @@ pub fn leases(data: &[u8]) -> Verdict {
         let leads = match config.backend {
             BackendConfig::HostGw => world.uplink.reaches(gateway),
             BackendConfig::Vxlan(_) => wanted.neighbours.contains_key(&(hop.oif, gateway)),
+            BackendConfig::Ipip(_) => hop.onlink && hop.oif == 21,
+            BackendConfig::Alloc | BackendConfig::Extension(_) => false,
         };
         hold(of_peer && leads, || format!("{destination} through {hop:?}"))?;
         let ours = own.iter().any(|own| own.contains(destination.ip()) || destination.contains(own.ip()));
