@@ -134,3 +134,39 @@ fn a_changed_backend_leaves_nothing_of_the_old_one_behind_issue_rke2_9338() {
     }
     assert!(node.link_names().contains(&"flannel.7".to_owned()), "the other network's device stays");
 }
+
+#[test]
+fn wireguard_carries_pods_in_both_families_and_keeps_its_keys() {
+    needs!(WireGuard);
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(
+        r#"{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"wireguard"}}"#,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let start = |n: usize| {
+        let mut own = options(&etcd);
+        let file = folder.path().join(format!("key{n}")).display().to_string();
+        own.environment.push(("WIREGUARD_KEY_FILE".to_owned(), file));
+        Daemon::start(cluster.node(n), own)
+    };
+    let mut daemons = [start(0), start(1)];
+    daemons.iter_mut().for_each(Daemon::await_ready);
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    let talk = || pods[1].addresses.iter().for_each(|at| assert_ping(&pods[0].pod, at));
+    talk();
+    let theirs = subnet(&daemons[1], "FLANNEL_SUBNET").unwrap();
+    let node = cluster.node(0);
+    let route = node.run(&format!("ip route show {theirs}"));
+    assert!(route.contains("dev flannel-wg proto 73 scope link"), "{route}");
+    let lease = || etcd.get(&etcd.keys("/coreos.com/network/subnets")[0]).unwrap();
+    let before = lease();
+    assert!(before.contains("\"PublicKey\""), "{before}");
+    node.run("ip link delete flannel-wg");
+    await_that("the device and its routes are back", || cluster.routes(0).contains_key(&theirs));
+    talk();
+    daemons[0].terminate();
+    daemons[0].restart();
+    daemons[0].await_ready();
+    talk();
+    assert_eq!(lease(), before, "the key is kept");
+}

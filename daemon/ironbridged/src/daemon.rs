@@ -19,15 +19,15 @@ use crate::settle::{Assignment, Input, Report, Settler};
 use crate::store::{Held, LeaseStore, StoreState, View};
 use crate::tenure::{Standing, Tenure};
 use crate::uplink::Chosen;
-use crate::{forwarding, start, subnet_file, supervisor};
+use crate::{Surroundings, forwarding, start, subnet_file, supervisor};
 
 /// Runs until a signal (then nothing is undone: pods keep their connections) or until something fails that waiting does not mend.
-pub async fn run(options: &Options, notify: Option<&str>) -> Result<(), Error> {
+pub async fn run(options: &Options, surroundings: Surroundings<'_>) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let last = Last::default();
     let name = tokio::select! {
-        ended = live(options, notify, &last) => return ended,
+        ended = live(options, surroundings, &last) => return ended,
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
@@ -41,7 +41,7 @@ pub async fn run(options: &Options, notify: Option<&str>) -> Result<(), Error> {
 /// The command to run at the end, once the lease is there.
 type Last = OnceLock<(String, Vec<Variable>)>;
 
-async fn live(options: &Options, notify: Option<&str>, last: &Last) -> Result<(), Error> {
+async fn live(options: &Options, surroundings: Surroundings<'_>, last: &Last) -> Result<(), Error> {
     let (status, seen) = watch::channel(Status::waiting("starting"));
     if let Some(address) = options.health {
         health::serve(address, seen).await?;
@@ -52,7 +52,8 @@ async fn live(options: &Options, notify: Option<&str>, last: &Last) -> Result<()
     let chosen = start::uplink(options, &config)?;
     forwarding::enable(&config, &chosen.uplink.name);
     let node = start::identity(options, &chosen, previous.subnets);
-    let held = start::lease(&mut store, (&node, &config), &status).await?;
+    let secret = start::secret(&config, surroundings.wireguard_key)?;
+    let held = start::lease(&mut store, (&node, &config), secret.as_ref(), &status).await?;
     if let BackendConfig::Extension(ExtensionConfig { shutdown: Some(line), .. }) = &config.backend {
         let Held { lease, .. } = &held;
         last.get_or_init(|| {
@@ -66,7 +67,8 @@ async fn live(options: &Options, notify: Option<&str>, last: &Last) -> Result<()
     };
     let file = SubnetEnv::new(&config, &own, chosen.uplink.mtu, masquerade);
     let rules = Rules::new(options.rules, &config, &own, &previous.networks)?;
-    let (settle, reports) = settler(assignment(config, &held, &chosen, &previous), rules)?;
+    let (settle, reports) =
+        settler(Assignment { secret, ..assignment(config, &held, &chosen, &previous) }, rules)?;
 
     let (publisher, views) = View::channel();
     let watching = tokio::spawn(store.watch(publisher));
@@ -77,7 +79,7 @@ async fn live(options: &Options, notify: Option<&str>, last: &Last) -> Result<()
     tokio::select! {
         () = tenure.keep(views, settle) => Err(Error::Ended("the settling loop")),
         _ = watching => Err(Error::Ended("the watch on the store")),
-        ended = announcer.run(options, &file, notify) => ended,
+        ended = announcer.run(options, &file, surroundings.notify) => ended,
     }
 }
 
@@ -93,6 +95,7 @@ fn assignment(
     Assignment {
         own: held.lease.subnets,
         attributes: held.lease.attributes.clone(),
+        secret: None,
         scope: networks.chain(previous.networks.iter()).collect(),
         uplink: chosen.uplink.name.clone(),
         published: carriers.collect(),

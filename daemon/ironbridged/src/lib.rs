@@ -6,6 +6,7 @@ mod error;
 mod flags;
 mod forwarding;
 mod health;
+mod key_file;
 mod logging;
 mod options;
 mod publish;
@@ -43,7 +44,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
     let variable =
         |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     logging::start(LogChoice::from(&flags), variable("RUST_LOG"));
-    match run(&flags, variable("NOTIFY_SOCKET")) {
+    let surroundings =
+        Surroundings { notify: variable("NOTIFY_SOCKET"), wireguard_key: variable("WIREGUARD_KEY_FILE") };
+    match run(&flags, surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -52,7 +55,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
     }
 }
 
-fn run(flags: &Flags, notify: Option<&str>) -> Result<(), Error> {
+/// What the environment says beside the flags.
+#[derive(Debug, Clone, Copy)]
+struct Surroundings<'a> {
+    /// The supervisor's socket.
+    notify: Option<&'a str>,
+    /// The file of the wireguard backend's private key.
+    wireguard_key: Option<&'a str>,
+}
+
+fn run(flags: &Flags, surroundings: Surroundings) -> Result<(), Error> {
     let options = Options::new(flags)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?options, "starting");
     for name in flags.unused() {
@@ -60,7 +72,7 @@ fn run(flags: &Flags, notify: Option<&str>) -> Result<(), Error> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    let ended = runtime.block_on(daemon::run(&options, notify));
+    let ended = runtime.block_on(daemon::run(&options, surroundings));
     // A store's blocking read must not hold up the end.
     runtime.shutdown_background();
     ended

@@ -1,8 +1,9 @@
 //! What this node's lease tells its peers, so that it stays the same over restarts and reboots.
 
-use kernel::Rtnl;
+use kernel::{Rtnl, Wireguard};
 use overlay::{
-    BackendConfig, Claim, ExtensionConfig, LeaseAttributes, Mac, NetworkConfig, Node, Vtep, VxlanConfig,
+    Announced, BackendConfig, Claim, ExtensionConfig, Key, LeaseAttributes, Mac, Mode, NetworkConfig, Node,
+    Secret, Vtep, VxlanConfig, WireguardConfig,
 };
 
 use crate::commands::{self, CommandError};
@@ -16,7 +17,8 @@ const FAMILIES: [&str; 2] = ["v4", "v6"];
 pub async fn attributes(
     store: &mut Store,
     (node, config): (&Node, &NetworkConfig),
-) -> Result<LeaseAttributes, CommandError> {
+    secret: Option<&Secret>,
+) -> Result<LeaseAttributes, PublishError> {
     let mut attributes = LeaseAttributes {
         public_ip: node.public_ip,
         public_ipv6: node.public_ipv6,
@@ -30,12 +32,47 @@ pub async fn attributes(
         BackendConfig::Extension(ExtensionConfig { pre_startup: Some(line), .. }) => {
             attributes.backend_data = Some(commands::run(("PreStartupCommand", line), &[], "")?.into());
         }
+        BackendConfig::Wireguard(wireguard) => {
+            let key = secret.map(|secret| public_key(config, wireguard, secret)).transpose()?;
+            let data = |port| key.map(|key| Announced { key, port: Some(port) }.to_data());
+            attributes.backend_data = data(wireguard.port).filter(|_| config.v4.is_some());
+            attributes.backend_v6_data = data(wireguard.port_for_v6()).filter(|_| config.v6.is_some());
+        }
         BackendConfig::HostGw
         | BackendConfig::Ipip(_)
         | BackendConfig::Alloc
         | BackendConfig::Extension(_) => {}
     }
     Ok(attributes)
+}
+
+/// Why the lease cannot be filled in.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error("the public key of the wireguard backend is not to be had: {0}")]
+    Kernel(#[from] kernel::Error),
+}
+
+/// The kernel computes the public key: the device is made before the lease, without address and peers.
+fn public_key(
+    config: &NetworkConfig,
+    wireguard: &WireguardConfig,
+    secret: &Secret,
+) -> Result<Key, kernel::Error> {
+    let [first, second] = wireguard.names();
+    let v6_alone = config.v4.is_none() && wireguard.mode == Mode::Separate;
+    let (name, port) = if v6_alone { (second, wireguard.port_v6) } else { (first, wireguard.port) };
+    let mut rtnl = Rtnl::open()?;
+    if rtnl.link(&name)?.is_none() {
+        // The settling loop sets the MTU that the uplink leaves.
+        rtnl.create_wireguard(&name, 1420)?;
+    }
+    let index = rtnl.link(&name)?.map_or(0, |link| link.index);
+    let mut client = Wireguard::open()?;
+    client.set_device(index, &secret.0.0, port)?;
+    client.device(index).map(|device| Key(device.public_key))
 }
 
 async fn ends(

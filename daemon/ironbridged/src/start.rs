@@ -1,16 +1,17 @@
 //! The steps before the data path: waiting for the configuration, choosing the uplink, getting the lease.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use kernel::Rtnl;
-use overlay::{NetworkConfig, Node, Subnets};
+use overlay::{BackendConfig, NetworkConfig, Node, Secret, Subnets};
 use tokio::sync::watch;
 
-use crate::commands::CommandError;
 use crate::health::Status;
+use crate::key_file::{self, KeyError};
 use crate::options::{Options, StoreChoice};
-use crate::publish;
+use crate::publish::{self, PublishError};
 use crate::store::{
     Application, Backoff, EtcdStore, FileStore, Held, LEASE_TTL, LeaseStore, Store, StoreError, acquire,
 };
@@ -58,13 +59,20 @@ pub fn uplink(options: &Options, config: &NetworkConfig) -> Result<Chosen, Uplin
     Ok(chosen)
 }
 
+/// The private key, where the backend has one.
+pub fn secret(config: &NetworkConfig, file: Option<&str>) -> Result<Option<Secret>, KeyError> {
+    let BackendConfig::Wireguard(_) = &config.backend else { return Ok(None) };
+    key_file::read_or_make(Path::new(file.unwrap_or(key_file::DEFAULT))).map(Some)
+}
+
 /// Gets the lease, for ever: a full network and a contested address are mended by people, and then it goes on by itself.
 pub async fn lease(
     store: &mut Store,
     (node, config): (&Node, &NetworkConfig),
+    secret: Option<&Secret>,
     status: &watch::Sender<Status>,
-) -> Result<Held, CommandError> {
-    let attributes = publish::attributes(store, (node, config)).await?;
+) -> Result<Held, PublishError> {
+    let attributes = publish::attributes(store, (node, config), secret).await?;
     let application = Application { config, node, attributes: &attributes, ttl: LEASE_TTL };
     let mut attempts = Attempts::new("a lease");
     loop {

@@ -9,8 +9,10 @@ use crate::folded::Members;
 use crate::range;
 
 mod backend;
+mod wireguard;
 
 pub use backend::{BackendConfig, ExtensionConfig, IPIP_DEVICE, IpipConfig, VxlanConfig};
+pub use wireguard::{Mode, WireguardConfig};
 
 /// A checked network configuration: at least one family, and subnets that fit in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use crate::config::{BackendConfig, NetworkConfig};
 use crate::device::Device;
 use crate::ground::Ground;
+use crate::key::Key;
 use crate::lease::{Lease, LeaseAttributes, Snapshot, Subnets};
 use crate::mac::Mac;
 use crate::problem::Problem;
@@ -15,7 +16,8 @@ use crate::range;
 use crate::route::Hop;
 use crate::uplink::Uplink;
 use crate::vxlan::{Passage, Through};
-use crate::{host_gw, ipip, vxlan};
+use crate::wireguard::Peer;
+use crate::{host_gw, ipip, vxlan, wireguard};
 
 /// The state that the kernel should be in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Desired {
     pub neighbours: BTreeMap<(u32, IpAddr), Mac>,
     /// The forwarding entries of tunnel devices: which host has the hardware address behind which link.
     pub forwardings: BTreeMap<(u32, Mac), IpAddr>,
+    /// The peers of `WireGuard` devices, by device and public key.
+    pub peers: BTreeMap<(u32, Key), Peer>,
     /// How many leases belong to nodes with another backend.
     pub other_backends: usize,
     /// Leases that could not become a route, or that contradict one another.
@@ -43,6 +47,7 @@ pub fn devices(
     match &config.backend {
         BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => Vec::new(),
         BackendConfig::Vxlan(vxlan) => vxlan::devices((config, vxlan), own, published, uplink),
+        BackendConfig::Wireguard(wireguard) => wireguard::devices((config, wireguard), own, uplink),
         BackendConfig::Ipip(_) => ipip::device(config, own, published, uplink).into_iter().collect(),
     }
 }
@@ -85,13 +90,24 @@ impl Desired {
     /// Adds what a subnet needs, unless two hosts claim one tunnel end.
     fn take(&mut self, lease: &Lease, subnet: IpNetwork, passage: Passage) -> Result<(), Problem> {
         let Passage { hop, through } = passage;
-        if let Some((gateway, Through { mac, host })) = hop.gateway.zip(through) {
-            let end = self.forwardings.entry((hop.oif, mac)).or_insert(host);
-            if *end != host {
-                let (other, lease) = (*end, lease.to_string());
-                return Err(Problem::SharedMac { subnet, mac, host, other, lease });
+        match through {
+            Some(Through::Vtep(mac, host)) => {
+                let end = self.forwardings.entry((hop.oif, mac)).or_insert(host);
+                if *end != host {
+                    let (other, lease) = (*end, lease.to_string());
+                    return Err(Problem::SharedMac { subnet, mac, host, other, lease });
+                }
+                self.neighbours.extend(hop.gateway.map(|gateway| ((hop.oif, gateway), mac)));
             }
-            self.neighbours.insert((hop.oif, gateway), mac);
+            Some(Through::Peer(key, peer)) => {
+                let there = self.peers.entry((hop.oif, key)).or_insert_with(|| peer.clone());
+                if there.endpoint != peer.endpoint {
+                    let (other, lease) = (there.endpoint.ip(), lease.to_string());
+                    return Err(Problem::SharedKey { subnet, key, host: peer.endpoint.ip(), other, lease });
+                }
+                there.allowed.extend(peer.allowed);
+            }
+            None => {}
         }
         self.routes.insert(subnet, hop);
         Ok(())
@@ -124,6 +140,10 @@ impl View<'_> {
         let plain = |hop| Passage { hop, through: None };
         match &self.config.backend {
             BackendConfig::Vxlan(vxlan) => vxlan::passage(lease, subnet, vxlan, self.ground),
+            BackendConfig::Wireguard(wireguard) => {
+                let (hop, key, peer) = wireguard::passage(lease, subnet, wireguard, self.ground)?;
+                Ok(Passage { hop, through: Some(Through::Peer(key, peer)) })
+            }
             BackendConfig::Ipip(ipip) => ipip::hop(lease, subnet, *ipip, self.ground).map(plain),
             BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => {
                 host_gw::hop(lease, subnet, self.ground.uplink).map(plain)

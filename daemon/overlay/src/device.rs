@@ -18,8 +18,14 @@ pub struct Device {
     pub mac: Option<Mac>,
     /// Its MTU in bytes.
     pub mtu: u32,
-    /// Its only address inside the cluster network: the base of this node's subnet, as a host's address, so that it
-    /// brings no route of its own.
+    /// Its addresses, one for each family that it carries.
+    pub homes: Vec<Home>,
+}
+
+/// A device's only address inside a cluster network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Home {
+    /// The base of this node's subnet, as a host's address, so that it brings no route of its own.
     pub address: IpNetwork,
     /// The cluster network.
     pub network: IpNetwork,
@@ -32,6 +38,8 @@ pub enum Tunnel {
     Vxlan(VxlanLink),
     /// IPv4 in IPv4.
     Ipip(IpipLink),
+    /// `WireGuard`: keys and peers are no parameters of the device.
+    Wireguard,
 }
 
 /// Parameters of an IP-in-IP device.
@@ -115,17 +123,19 @@ impl Device {
         let mac = self.mac.filter(|mac| found.mac != Some(*mac)).map(DeviceChange::SetMac);
         let mtu = (self.mtu != found.mtu).then_some(DeviceChange::SetMtu(self.mtu));
         let raise = (!found.up).then_some(DeviceChange::Raise);
-        let has = found.addresses.contains(&self.address);
-        let add = (!has).then_some(DeviceChange::AddAddress(self.address));
+        let missing = self.homes.iter().filter(|home| !found.addresses.contains(&home.address));
+        let add = missing.map(|home| DeviceChange::AddAddress(home.address));
         let surplus = found.addresses.iter().filter(|address| self.is_surplus(**address));
         let deletes = surplus.map(|address| DeviceChange::DeleteAddress(*address));
         mac.into_iter().chain(mtu).chain(raise).chain(add).chain(deletes).collect()
     }
 
     fn is_surplus(&self, address: IpNetwork) -> bool {
-        address != self.address
-            && address.is_ipv4() == self.network.is_ipv4()
-            && self.network.contains(address.ip())
+        self.homes.iter().any(|home| {
+            address != home.address
+                && address.is_ipv4() == home.network.is_ipv4()
+                && home.network.contains(address.ip())
+        })
     }
 
     fn disagreement(&self, found: &FoundDevice) -> Option<String> {
@@ -133,7 +143,8 @@ impl Device {
             (_, None) => Some("it is a device of another kind".to_owned()),
             (Tunnel::Vxlan(want), Some(Tunnel::Vxlan(there))) => want.disagreement(there),
             (Tunnel::Ipip(want), Some(Tunnel::Ipip(there))) => want.disagreement(there),
-            (Tunnel::Vxlan(_) | Tunnel::Ipip(_), Some(_)) => {
+            (Tunnel::Wireguard, Some(Tunnel::Wireguard)) => None,
+            (Tunnel::Vxlan(_) | Tunnel::Ipip(_) | Tunnel::Wireguard, Some(_)) => {
                 Some("it is a device of another kind".to_owned())
             }
         }

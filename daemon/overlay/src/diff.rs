@@ -8,10 +8,12 @@ use std::net::IpAddr;
 
 use crate::ROUTE_PROTOCOL;
 use crate::desired::Desired;
+use crate::key::Key;
 use crate::mac::Mac;
 use crate::problem::Problem;
 use crate::route::{Actual, Hop, Route};
 use crate::tunnel::{self, Forwarding, Neighbour};
+use crate::wireguard::Peer;
 
 /// `RTPROT_BOOT`: what flanneld's routes and those of `ip route add` carry.
 const PROTOCOL_BOOT: u8 = 3;
@@ -48,6 +50,22 @@ pub enum Change {
     PutNeighbour(Neighbour),
     /// Make a forwarding entry of a tunnel device, or change it.
     PutForwarding(Forwarding),
+    /// Add a `WireGuard` peer, or set all that is said of it.
+    PutPeer {
+        /// The device.
+        index: u32,
+        /// Its public key.
+        key: Key,
+        /// What is said of it.
+        peer: Peer,
+    },
+    /// Remove a `WireGuard` peer.
+    DeletePeer {
+        /// The device.
+        index: u32,
+        /// Its public key.
+        key: Key,
+    },
     /// Delete a forwarding entry.
     DeleteForwarding(Forwarding),
     /// Delete a neighbour entry.
@@ -68,6 +86,8 @@ pub enum Removal {
     Neighbour(u32, IpAddr),
     /// That hardware address behind that link.
     Forwarding(u32, Mac),
+    /// The peer with that key of that `WireGuard` device.
+    Peer(u32, Key),
 }
 
 impl Change {
@@ -84,7 +104,9 @@ impl Change {
                 let is_unwanted = !desired.forwardings.contains_key(&(f.index, f.mac));
                 is_unwanted.then_some(Removal::Forwarding(f.index, f.mac))
             }
+            Change::DeletePeer { index, key } => Some(Removal::Peer(*index, *key)),
             Change::AddNexthop { .. }
+            | Change::PutPeer { .. }
             | Change::PutRoute { .. }
             | Change::PutNeighbour(_)
             | Change::PutForwarding(_)

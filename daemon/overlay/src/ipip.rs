@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::config::{IPIP_DEVICE, IpipConfig, NetworkConfig};
-use crate::device::{Device, IpipLink, Tunnel, base_address, local_address};
+use crate::device::{Device, Home, IpipLink, Tunnel, base_address, local_address};
 use crate::ground::Ground;
 use crate::lease::{Lease, LeaseAttributes, Subnets};
 use crate::problem::Problem;
@@ -29,8 +29,7 @@ pub fn device(
         tunnel: Tunnel::Ipip(IpipLink { local: Some(local?), remote: None }),
         mac: None,
         mtu: uplink.mtu.saturating_sub(OVERHEAD),
-        address: base_address(own.v4?)?,
-        network: config.v4?.network,
+        homes: vec![Home { address: base_address(own.v4?)?, network: config.v4?.network }],
     })
 }
 
@@ -96,6 +95,6 @@ mod tests {
         let own = Subnets::parse_key("10.3.1.0-24").unwrap();
         let device = device(&config, &own, &lease("192.0.2.1").attributes, &uplink()).unwrap();
         assert_eq!((device.name.as_str(), device.mtu), ("flannel.ipip", 1480));
-        assert_eq!(device.address.to_string(), "10.3.1.0/32");
+        assert_eq!(device.homes[0].address.to_string(), "10.3.1.0/32");
     }
 }

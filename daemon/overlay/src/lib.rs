@@ -13,6 +13,7 @@ mod folded;
 mod ground;
 mod host_gw;
 mod ipip;
+mod key;
 mod lease;
 mod mac;
 mod problem;
@@ -24,17 +25,19 @@ mod tunnel;
 mod uplink;
 mod vtep;
 mod vxlan;
+mod wireguard;
 
 pub use acquire::{AcquireError, Claim, Node, claim};
 pub use config::{
-    BackendConfig, ConfigError, ExtensionConfig, FamilyConfig, Firewall, IpipConfig, NetworkConfig,
-    VxlanConfig,
+    BackendConfig, ConfigError, ExtensionConfig, FamilyConfig, Firewall, IpipConfig, Mode, NetworkConfig,
+    VxlanConfig, WireguardConfig,
 };
 pub use desired::{Desired, desired, devices};
-pub use device::{Device, DeviceChange, FoundDevice, IpipLink, Tunnel, VxlanLink, local_address};
+pub use device::{Device, DeviceChange, FoundDevice, Home, IpipLink, Tunnel, VxlanLink, local_address};
 pub use diff::{Change, Removal, conflicts, diff};
 pub use extension::{Errand, errands};
 pub use ground::{End, Ends, Ground};
+pub use key::{Key, Secret};
 pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError};
 pub use mac::Mac;
 pub use problem::Problem;
@@ -44,6 +47,7 @@ pub use subnet_env::{Masquerade, Previous, SubnetEnv};
 pub use tunnel::{Forwarding, Neighbour};
 pub use uplink::Uplink;
 pub use vtep::Vtep;
+pub use wireguard::{Announced, FoundPeer, Peer};
 
 /// The mark on every route and nexthop object that the daemon makes: `RTA_PROTOCOL`/`nh_protocol` 73, an ASCII "I".
 ///

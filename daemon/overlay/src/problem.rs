@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use crate::key::Key;
 use crate::mac::Mac;
 
 /// A finding to report. Ordered, so that a set of them can be compared with the last one and only news is logged.
@@ -22,6 +23,10 @@ pub enum Problem {
         "no route to {subnet}: its tunnel end {mac} on {host} (lease {lease}) is also that of {other}: one of the two nodes must get another (delete its tunnel device and its lease, and restart its daemon)"
     )]
     SharedMac { subnet: IpNetwork, mac: Mac, host: IpAddr, other: IpAddr, lease: String },
+    #[error(
+        "no route to {subnet}: the public key {key} on {host} (lease {lease}) is also that of {other}: the two nodes share a key file, one of them must get another"
+    )]
+    SharedKey { subnet: IpNetwork, key: Key, host: IpAddr, other: IpAddr, lease: String },
     #[error("no route to {subnet}: the lease {lease} publishes no address of that family")]
     NoGateway { subnet: IpNetwork, lease: String },
     #[error("lease {lease} is ignored: its backend is {backend:?}, this network's is {expected}")]

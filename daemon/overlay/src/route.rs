@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 
 use crate::ROUTE_PROTOCOL;
 use crate::tunnel::{Forwarding, Neighbour};
+use crate::wireguard::FoundPeer;
 
 /// Where packets for a peer's subnet go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,8 @@ pub struct Actual {
     pub neighbours: Vec<Neighbour>,
     /// The forwarding entries of our tunnel devices.
     pub forwardings: Vec<Forwarding>,
+    /// The peers of our `WireGuard` devices.
+    pub peers: Vec<FoundPeer>,
 }
 
 impl Route {

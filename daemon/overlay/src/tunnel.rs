@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::desired::Desired;
 use crate::diff::Change;
+use crate::key::Key;
 use crate::mac::Mac;
 use crate::route::Actual;
 
@@ -61,8 +62,18 @@ pub fn difference(desired: &Desired, actual: &Actual) -> Difference {
         permanent: true,
     };
     let forwardings = desired.forwardings.iter().map(wanted).filter(|f| !placed.contains(f));
+    let known = |index: u32, key: Key| actual.peers.iter().find(move |p| (p.index, p.key) == (index, key));
+    let peers = desired
+        .peers
+        .iter()
+        .filter(|((index, key), peer)| !known(*index, *key).is_some_and(|found| peer.is(found)))
+        .map(|(&(index, key), peer)| Change::PutPeer { index, key, peer: peer.clone() });
     Difference {
-        puts: neighbours.map(Change::PutNeighbour).chain(forwardings.map(Change::PutForwarding)).collect(),
+        puts: neighbours
+            .map(Change::PutNeighbour)
+            .chain(forwardings.map(Change::PutForwarding))
+            .chain(peers)
+            .collect(),
         deletes: deletes(desired, actual),
     }
 }
@@ -74,10 +85,16 @@ fn deletes(desired: &Desired, actual: &Actual) -> Vec<Change> {
             && desired.forwardings.get(&(f.index, f.mac)).is_none_or(|host| Some(*host) != f.host)
     };
     let neighbour = |n: &&Neighbour| n.permanent && !desired.neighbours.contains_key(&(n.index, n.address));
+    let peers = actual
+        .peers
+        .iter()
+        .filter(|p| !desired.peers.contains_key(&(p.index, p.key)))
+        .map(|p| Change::DeletePeer { index: p.index, key: p.key });
     let forwardings = actual.forwardings.iter().filter(forwarding);
     let neighbours = actual.neighbours.iter().filter(neighbour);
     forwardings
         .map(|f| Change::DeleteForwarding(*f))
         .chain(neighbours.map(|n| Change::DeleteNeighbour(*n)))
+        .chain(peers)
         .collect()
 }

@@ -6,14 +6,16 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::config::{FamilyConfig, NetworkConfig, VxlanConfig};
-use crate::device::{Device, Tunnel, VxlanLink, base_address, local_address};
+use crate::device::{Device, Home, Tunnel, VxlanLink, base_address, local_address};
 use crate::ground::{End, Ground};
+use crate::key::Key;
 use crate::lease::{Lease, LeaseAttributes, Subnets};
 use crate::mac::Mac;
 use crate::problem::Problem;
 use crate::route::Hop;
 use crate::uplink::Uplink;
 use crate::vtep::Vtep;
+use crate::wireguard::Peer;
 
 /// The kernel's UDP port for VXLAN when none is asked for.
 const KERNEL_PORT: u16 = 8472;
@@ -23,21 +25,21 @@ const OVERHEAD_V4: u32 = 20 + 8 + 8 + 14;
 const OVERHEAD_V6: u32 = 40 + 8 + 8 + 14;
 
 /// How a peer's subnet is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passage {
     /// The route's next hop.
     pub hop: Hop,
-    /// Through the tunnel: the peer's end. Its neighbour entry has the hop's gateway as its address.
+    /// Through the tunnel: the peer's end.
     pub through: Option<Through>,
 }
 
 /// A peer's end of the tunnel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Through {
-    /// Its hardware address.
-    pub mac: Mac,
-    /// The host that it is on.
-    pub host: IpAddr,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Through {
+    /// A VXLAN device: its hardware address and its host. Its neighbour entry has the hop's gateway as its address.
+    Vtep(Mac, IpAddr),
+    /// A `WireGuard` device: its public key, and the peer with this subnet.
+    Peer(Key, Peer),
 }
 
 /// The devices that this node needs, with the hardware addresses that its lease publishes.
@@ -61,7 +63,7 @@ pub fn devices(
         let local = local_address(uplink, address)?;
         let tunnel = Tunnel::Vxlan(link(vxlan, uplink, local));
         let mtu = vxlan.device_mtu(uplink, local);
-        Some(Device { name, tunnel, mac: Some(mac), mtu, address: base, network })
+        Some(Device { name, tunnel, mac: Some(mac), mtu, homes: vec![Home { address: base, network }] })
     };
     families.into_iter().filter_map(device).collect()
 }
@@ -132,7 +134,7 @@ fn through_tunnel(
         ));
     }
     let hop = Hop { gateway: Some(subnet.network()), oif: end.index, onlink: true };
-    Ok(Passage { hop, through: Some(Through { mac: vtep.mac, host }) })
+    Ok(Passage { hop, through: Some(Through::Vtep(vtep.mac, host)) })
 }
 
 #[cfg(test)]

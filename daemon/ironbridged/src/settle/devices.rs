@@ -30,8 +30,10 @@ pub fn ensure(rtnl: &mut Rtnl, wanted: &[Device]) -> Result<Ends, DeviceError> {
     let mut ends = Ends::default();
     for device in wanted {
         let end = ensure_one(rtnl, device)?;
-        let slot = if device.address.is_ipv4() { &mut ends.v4 } else { &mut ends.v6 };
-        *slot = Some(end);
+        for home in &device.homes {
+            let slot = if home.address.is_ipv4() { &mut ends.v4 } else { &mut ends.v6 };
+            *slot = Some(end);
+        }
     }
     Ok(ends)
 }
@@ -114,6 +116,9 @@ fn tunnel(link: &Link) -> Option<Tunnel> {
     if let Some(Ipip { local, remote }) = link.ipip {
         return Some(Tunnel::Ipip(IpipLink { local, remote }));
     }
+    if link.kind.as_deref() == Some("wireguard") {
+        return Some(Tunnel::Wireguard);
+    }
     let there = link.vxlan?;
     Some(Tunnel::Vxlan(VxlanLink {
         vni: there.vni,
@@ -163,6 +168,7 @@ fn apply(
 fn create(rtnl: &mut Rtnl, device: &Device) -> Result<(), kernel::Error> {
     match device.tunnel {
         Tunnel::Vxlan(link) => create_vxlan(rtnl, device, link)?,
+        Tunnel::Wireguard => rtnl.create_wireguard(&device.name, device.mtu)?,
         Tunnel::Ipip(IpipLink { local, remote }) => {
             rtnl.create_ipip(&device.name, device.mtu, &Ipip { local, remote })?;
         }

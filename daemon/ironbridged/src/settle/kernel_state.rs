@@ -67,14 +67,18 @@ fn forwarding(there: &kernel::Forwarding) -> overlay::Forwarding {
 /// Makes the changes in their order. The answer has what the kernel refused.
 pub fn write(rtnl: &mut Rtnl, changes: &[Change]) -> Result<Vec<kernel::Error>, kernel::Error> {
     let mut refused = Vec::new();
+    let is_for_rtnl =
+        |change: &&Change| !matches!(change, Change::PutPeer { .. } | Change::DeletePeer { .. });
+    let changes: Vec<&Change> = changes.iter().filter(is_for_rtnl).collect();
     for part in changes.chunks(BATCH) {
         let mut batch = rtnl.batch();
         for change in part {
             put(&mut batch, change);
         }
         let failed = batch.commit()?;
-        refused
-            .extend(failed.into_iter().filter(|(at, error)| !is_done(part.get(*at), error)).map(|(_, e)| e));
+        refused.extend(
+            failed.into_iter().filter(|(at, error)| !is_done(part.get(*at).copied(), error)).map(|(_, e)| e),
+        );
     }
     Ok(refused)
 }
@@ -94,6 +98,7 @@ fn put(batch: &mut Batch, change: &Change) {
         Change::DeleteNeighbour(entry) => batch.delete_neighbour(&neighbour_message(entry)),
         Change::PutForwarding(entry) => batch.replace_forwarding(&forwarding_message(entry)),
         Change::DeleteForwarding(entry) => batch.delete_forwarding(&forwarding_message(entry)),
+        Change::PutPeer { .. } | Change::DeletePeer { .. } => batch,
     };
 }
 

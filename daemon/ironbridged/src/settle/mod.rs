@@ -3,6 +3,8 @@
 //! It settles on a new snapshot, when the kernel reports a change that may be ours, and at a slow audit. It never adds
 //! up events: each pass reads the kernel anew.
 
+mod assignment;
+mod crypto;
 mod devices;
 mod extension;
 mod kernel_state;
@@ -14,18 +16,18 @@ mod problems;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use ipnetwork::IpNetwork;
 use kernel::Rtnl;
-use overlay::{Change, Desired, Ends, Ground, LeaseAttributes, NetworkConfig, Snapshot, Subnets, Uplink};
+use overlay::{Change, Desired, Ground, Snapshot};
 use tokio::sync::watch;
 
 use crate::rules::Rules;
 use crate::uplink;
 
+pub use assignment::{Assignment, Places};
+use crypto::{Crypto, Turn};
 use extension::{Extension, MayRemove};
 use leaving::Leaving;
 pub use notifications::Ears;
@@ -70,24 +72,6 @@ pub struct Report {
     pub problems: Vec<String>,
 }
 
-/// What the loop works on, fixed for the daemon's life.
-#[derive(Debug)]
-pub struct Assignment {
-    /// The network.
-    pub config: NetworkConfig,
-    /// This node's subnets.
-    pub own: Subnets,
-    /// What its lease tells the peers.
-    pub attributes: LeaseAttributes,
-    /// Routes outside these networks are none of our business, even with our mark: another daemon may serve another
-    /// network on this node.
-    pub scope: Vec<IpNetwork>,
-    /// The uplink's name at the start.
-    pub uplink: String,
-    /// The addresses that peers use.
-    pub published: Vec<IpAddr>,
-}
-
 /// Why a pass could not be made.
 #[derive(Debug, thiserror::Error)]
 enum PassError {
@@ -117,28 +101,11 @@ pub struct Settler {
     due: Option<Instant>,
     problems: Problems,
     extension: Extension,
+    crypto: Crypto,
     /// Whether the devices of an earlier backend are gone.
     is_retired: bool,
     reports: watch::Sender<Report>,
     places: Arc<Places>,
-}
-
-/// The interface indices at the last pass, which the thread that listens to the kernel looks at.
-#[derive(Debug, Default)]
-pub struct Places {
-    /// The uplink.
-    pub uplink: AtomicU32,
-    /// Our tunnel devices; 0 where there is none.
-    pub ends: [AtomicU32; 2],
-}
-
-impl Places {
-    fn keep(&self, uplink: &Uplink, ends: &Ends) {
-        self.uplink.store(uplink.index, Ordering::Relaxed);
-        for (place, end) in self.ends.iter().zip([ends.v4, ends.v6]) {
-            place.store(end.map_or(0, |end| end.index), Ordering::Relaxed);
-        }
-    }
 }
 
 impl Settler {
@@ -159,6 +126,7 @@ impl Settler {
             due: None,
             problems: Problems::default(),
             extension: Extension::default(),
+            crypto: Crypto::default(),
             is_retired: false,
             reports,
             places: Arc::default(),
@@ -215,19 +183,22 @@ impl Settler {
 
     /// Brings devices, entries and routes to what the snapshot says. `failed` gets what the kernel refused.
     fn settle(&mut self, snapshot: &Snapshot, failed: &mut Vec<String>) -> Result<Settled, PassError> {
-        let Assignment { config, own, scope, uplink, published, attributes } = &self.assignment;
+        let Assignment { config, own, scope, uplink, published, attributes, .. } = &self.assignment;
         let found = uplink::find(&mut self.rtnl, uplink, published)?;
         let uplink = found.ok_or_else(|| PassError::NoUplink(uplink.clone()))?;
         let devices = overlay::devices(config, own, attributes, &uplink);
         let ends = devices::ensure(&mut self.rtnl, &devices)?;
         self.places.keep(&uplink, &ends);
-        let (actual, reach) = kernel_state::read(&mut self.rtnl, scope, &ends)?;
+        let (mut actual, reach) = kernel_state::read(&mut self.rtnl, scope, &ends)?;
+        actual.peers = self.crypto.ensure(&self.assignment, &ends)?;
         let ground = Ground { uplink: &uplink, ends: &ends, reach: &reach };
         let mut desired = overlay::desired(config, snapshot, own, ground);
         let mut changes = overlay::diff(&desired, &actual);
         self.due = self.withhold(&mut changes, &desired, Instant::now());
         news::log(&changes);
+        self.crypto.write(&changes, Turn::BeforeRoutes)?;
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
+        self.crypto.write(&changes, Turn::AfterRoutes)?;
         failed.extend(refused.iter().map(ToString::to_string));
         desired.problems.extend(overlay::conflicts(&desired, &actual));
         let believed = self.removals == Removals::Allowed;

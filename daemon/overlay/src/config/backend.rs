@@ -4,10 +4,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::wireguard::{self, WireguardConfig};
 use crate::folded::Members;
 
 /// The backend types of flannel that this version serves.
-const SUPPORTED: &str = "alloc, extension, host-gw, ipip, vxlan";
+const SUPPORTED: &str = "alloc, extension, host-gw, ipip, vxlan, wireguard";
 
 /// flannel's name for the IP-in-IP device.
 pub const IPIP_DEVICE: &str = "flannel.ipip";
@@ -27,6 +28,8 @@ pub enum BackendConfig {
     Vxlan(VxlanConfig),
     /// A tunnel device for IPv4 whose routes lead to the peers' own addresses.
     Ipip(IpipConfig),
+    /// Encrypted tunnels between all nodes.
+    Wireguard(WireguardConfig),
     /// A lease and nothing else: something other carries the traffic. No keys.
     Alloc,
     /// The operator's commands carry the traffic.
@@ -88,6 +91,7 @@ impl BackendConfig {
             BackendConfig::HostGw => "host-gw",
             BackendConfig::Vxlan(_) => "vxlan",
             BackendConfig::Ipip(_) => "ipip",
+            BackendConfig::Wireguard(_) => "wireguard",
             BackendConfig::Alloc => "alloc",
             BackendConfig::Extension(_) => "extension",
         }
@@ -101,6 +105,7 @@ impl BackendConfig {
             BackendConfig::HostGw
             | BackendConfig::Vxlan(_)
             | BackendConfig::Ipip(_)
+            | BackendConfig::Wireguard(_)
             | BackendConfig::Extension(_) => self.type_name(),
         }
     }
@@ -109,7 +114,10 @@ impl BackendConfig {
     #[must_use]
     pub fn is_routed(&self) -> bool {
         match self {
-            BackendConfig::HostGw | BackendConfig::Vxlan(_) | BackendConfig::Ipip(_) => true,
+            BackendConfig::HostGw
+            | BackendConfig::Vxlan(_)
+            | BackendConfig::Ipip(_)
+            | BackendConfig::Wireguard(_) => true,
             BackendConfig::Alloc | BackendConfig::Extension(_) => false,
         }
     }
@@ -120,6 +128,7 @@ impl BackendConfig {
         match self {
             BackendConfig::Vxlan(vxlan) => vxlan.names().into(),
             BackendConfig::Ipip(_) => vec![IPIP_DEVICE.to_owned()],
+            BackendConfig::Wireguard(wireguard) => wireguard.names().into(),
             BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => Vec::new(),
         }
     }
@@ -130,7 +139,10 @@ impl BackendConfig {
         match self {
             BackendConfig::Vxlan(vxlan) => vxlan.direct_routing,
             BackendConfig::Ipip(ipip) => ipip.direct_routing,
-            BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => false,
+            BackendConfig::Wireguard(_)
+            | BackendConfig::HostGw
+            | BackendConfig::Alloc
+            | BackendConfig::Extension(_) => false,
         }
     }
 
@@ -159,6 +171,7 @@ pub fn read(members: &Members) -> Result<BackendConfig, ConfigError> {
             let direct_routing = key(object, "DirectRouting")?.unwrap_or(false);
             Ok(BackendConfig::Ipip(IpipConfig { direct_routing }))
         }
+        ("wireguard", Some(object)) => wireguard::read(object).map(BackendConfig::Wireguard),
         ("alloc", _) => Ok(BackendConfig::Alloc),
         ("extension", Some(object)) => extension(object).map(BackendConfig::Extension),
         _ => Err(ConfigError::UnsupportedBackend { name, supported: SUPPORTED }),
@@ -219,6 +232,7 @@ fn members(object: &Value) -> Result<Members, ConfigError> {
         .map_err(|e| ConfigError::Value { key: "Backend", why: e.to_string() })
 }
 
-fn key<T: DeserializeOwned>(object: &Members, name: &'static str) -> Result<Option<T>, ConfigError> {
+/// One key of the object.
+pub fn key<T: DeserializeOwned>(object: &Members, name: &'static str) -> Result<Option<T>, ConfigError> {
     object.read(name).map_err(|e| ConfigError::Value { key: name, why: e.to_string() })
 }

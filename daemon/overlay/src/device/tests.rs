@@ -21,8 +21,10 @@ fn device() -> Device {
         tunnel: Tunnel::Vxlan(link()),
         mac: Some(Mac([2, 0, 0, 0, 0, 1])),
         mtu: 1450,
-        address: "10.3.1.0/32".parse().unwrap(),
-        network: "10.3.0.0/16".parse().unwrap(),
+        homes: vec![Home {
+            address: "10.3.1.0/32".parse().unwrap(),
+            network: "10.3.0.0/16".parse().unwrap(),
+        }],
     }
 }
 
@@ -34,7 +36,11 @@ fn found() -> FoundDevice {
         mac: want.mac,
         mtu: want.mtu,
         up: true,
-        addresses: vec![want.address, "fe80::1/64".parse().unwrap(), "172.16.0.1/24".parse().unwrap()],
+        addresses: vec![
+            want.homes[0].address,
+            "fe80::1/64".parse().unwrap(),
+            "172.16.0.1/24".parse().unwrap(),
+        ],
     }
 }
 

@@ -61,6 +61,8 @@ fn apply(changes: &[Change], mut state: Actual) -> Actual {
             Change::PutNeighbour(_)
             | Change::PutForwarding(_)
             | Change::DeleteForwarding(_)
+            | Change::PutPeer { .. }
+            | Change::DeletePeer { .. }
             | Change::DeleteNeighbour(_) => apply_entry(change, &mut state),
             Change::DeleteNexthop { id } => {
                 state.nexthops.retain(|n| n.id != *id);

@@ -155,7 +155,7 @@ fn entries(wanted: &Desired) -> Actual {
         routes: routes.collect(),
         neighbours: neighbours.collect(),
         forwardings: forwardings.collect(),
-        nexthops: vec![],
+        ..Actual::default()
     }
 }
 
@@ -189,6 +189,8 @@ fn a_peer_that_moved_and_one_that_left_are_followed_in_the_order_that_traffic_ne
             Change::AddNexthop { .. }
             | Change::PutRoute { .. }
             | Change::PutNeighbour(_)
+            | Change::PutPeer { .. }
+            | Change::DeletePeer { .. }
             | Change::DeleteNexthop { .. } => panic!("{change:?}"),
         })
         .collect();
@@ -227,8 +229,10 @@ fn devices_have_flannels_names_the_published_addresses_and_the_mtu_of_their_fami
     let published = lease(1, "192.0.2.1", &data(1)).attributes;
     let own = Subnets::parse_key("10.3.1.0-24&fd03:0:0:1::-64").unwrap();
     let devices = devices((&config, &vxlan(&config)), &own, &published, &uplink());
-    let shown: Vec<_> =
-        devices.iter().map(|d| (d.name.as_str(), d.mtu, d.address.to_string(), d.mac.unwrap())).collect();
+    let shown: Vec<_> = devices
+        .iter()
+        .map(|d| (d.name.as_str(), d.mtu, d.homes[0].address.to_string(), d.mac.unwrap()))
+        .collect();
     let want = [
         ("flannel.9", 1450, "10.3.1.0/32".to_owned(), mac(1)),
         ("flannel-v6.9", 1430, "fd03:0:0:1::/128".to_owned(), mac(101)),

@@ -3,9 +3,9 @@
 //! The input is a network configuration, a line `---`, and one line each for leases, the node, its uplink and the kernel.
 
 use ::overlay::{
-    Actual, BackendConfig, Change, Claim, End, Ends, Forwarding, Ground, Junk, Lease, LeaseAttributes,
-    Neighbour, NetworkConfig, Nexthop, Node, Reach, Route, Snapshot, Subnets, Uplink, claim, conflicts,
-    desired, diff,
+    Actual, BackendConfig, Change, Claim, End, Ends, Forwarding, FoundPeer, Ground, Junk, Lease,
+    LeaseAttributes, Neighbour, NetworkConfig, Nexthop, Node, Reach, Route, Snapshot, Subnets, Uplink, claim,
+    conflicts, desired, diff,
 };
 
 use crate::random::Random;
@@ -40,6 +40,7 @@ pub fn leases(data: &[u8]) -> Verdict {
             BackendConfig::HostGw => world.uplink.reaches(gateway),
             BackendConfig::Vxlan(_) => wanted.neighbours.contains_key(&(hop.oif, gateway)),
             BackendConfig::Ipip(_) => hop.onlink && hop.oif == 21,
+            BackendConfig::Wireguard(_) => wanted.peers.keys().any(|(index, _)| *index == hop.oif),
             BackendConfig::Alloc | BackendConfig::Extension(_) => false,
         };
         hold(of_peer && leads, || format!("{destination} through {hop:?}"))?;
@@ -80,11 +81,21 @@ fn settled(wanted: &::overlay::Desired) -> Result<(), Broken> {
         host: Some(host),
         permanent,
     });
+    let peers = wanted.peers.iter().map(|(&(index, key), peer)| FoundPeer {
+        index,
+        key,
+        endpoint: Some(peer.endpoint),
+        allowed: peer.allowed.clone(),
+        shared: peer.shared,
+        keepalive: peer.keepalive,
+        is_heard: false,
+    });
     let there = Actual {
         routes: wanted.routes.iter().map(route).collect(),
         nexthops: Vec::new(),
         neighbours: neighbours.collect(),
         forwardings: forwardings.collect(),
+        peers: peers.collect(),
     };
     same("changes where all is as desired", &diff(wanted, &there), &Vec::new())
 }
@@ -202,7 +213,14 @@ impl World {
             Change::DeleteForwarding(entry) => {
                 hold(self.actual.forwardings.contains(entry), || format!("deletes {entry:?}"))
             }
-            Change::PutRoute { .. } | Change::PutNeighbour(_) | Change::PutForwarding(_) => Ok(()),
+            Change::DeletePeer { index, key } => {
+                let known = self.actual.peers.iter().any(|peer| (peer.index, peer.key) == (*index, *key));
+                hold(known, || format!("deletes {key:?}"))
+            }
+            Change::PutPeer { .. }
+            | Change::PutRoute { .. }
+            | Change::PutNeighbour(_)
+            | Change::PutForwarding(_) => Ok(()),
         }
     }
 }
