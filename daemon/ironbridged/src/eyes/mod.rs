@@ -112,6 +112,13 @@ impl Eyes {
         }
     }
 
+    /// What carries the pods' packets has this MTU.
+    pub fn carrier(&self, mtu: u32) {
+        if let Some(place) = &mut self.seen().place {
+            place.mtu = mtu;
+        }
+    }
+
     /// Follows the store and the lease's standing from now on, as long as there are any.
     pub fn follow(&self, views: &watch::Receiver<View>, standing: watch::Receiver<Standing>) {
         self.seen().channels = Some((views.clone(), standing));
