@@ -4,6 +4,7 @@
 
 mod call;
 mod contest;
+mod curve;
 mod error;
 mod figure;
 mod machine;
@@ -48,6 +49,7 @@ fn bench(options: &Options) -> Result<(), Error> {
     if let Some(folder) = &options.docs {
         page::write(folder, &figures, &machine)?;
         picture::write(folder, &figures)?;
+        curve::write(folder, &figures)?;
     }
     Ok(())
 }

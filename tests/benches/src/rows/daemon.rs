@@ -22,7 +22,7 @@ use crate::series::Series;
 
 const ROUNDS: usize = 12;
 const UPLINK: &str = "pfd0";
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// How often to ask for the last route.
 const STEP: Duration = Duration::from_micros(200);
 
@@ -34,7 +34,7 @@ pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
         // All live to the end: the kernel would take one with thousands of routes down while the next is measured.
         let nodes: Vec<Node> = (0..effort.rounds(ROUNDS)).map(|_| node()).collect();
         for node in &nodes {
-            floor.push(least(programs, node, leases)?);
+            floor.push(least(programs, (node, UPLINK), leases)?);
             ours.push(Arena::new(programs, node)?.settle(leases)?);
         }
         let work = format!("daemon, {leases} leases to the last route");
@@ -61,9 +61,9 @@ fn node() -> Node {
 }
 
 /// The floor's time in milliseconds; its routes are gone afterwards.
-fn least(programs: &Programs, node: &Node, leases: u32) -> Result<f64, Error> {
+pub(super) fn least(programs: &Programs, (node, uplink): (&Node, &str), leases: u32) -> Result<f64, Error> {
     let mut command = Command::new(programs.floor("routes"));
-    command.arg(UPLINK).arg(leases.to_string());
+    command.arg(uplink).arg(leases.to_string());
     let output = node.output(command);
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     Ok(number("routes", text.trim())? / 1e3)
@@ -139,7 +139,7 @@ impl Reads {
 }
 
 /// Waits until the last subnet's route is there: subnets are programmed in order.
-fn await_route(rtnl: &mut Rtnl, leases: u32) -> Result<(), Error> {
+pub(super) fn await_route(rtnl: &mut Rtnl, leases: u32) -> Result<(), Error> {
     let deadline = Instant::now() + LIMIT;
     let within = IpAddr::V4(Ipv4Addr::from(subnet(leases - 1) + 1));
     // Through a gateway: the kernel answers ENETUNREACH, or a route of another kind, before ours is there.
@@ -152,14 +152,14 @@ fn await_route(rtnl: &mut Rtnl, leases: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn complete(rtnl: &mut Rtnl, leases: u32) -> Option<()> {
+pub(super) fn complete(rtnl: &mut Rtnl, leases: u32) -> Option<()> {
     let routes = rtnl.routes(RouteFilter::default()).ok()?;
     let peers = routes.iter().filter(|route| route.gateway.is_some()).count();
     (peers == usize::try_from(leases).ok()?).then_some(())
 }
 
 /// 20.0.0.0/24 and on.
-fn subnet(number: u32) -> u32 {
+pub(super) fn subnet(number: u32) -> u32 {
     (20 << 24) + (number << 8)
 }
 

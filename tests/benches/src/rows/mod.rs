@@ -4,9 +4,15 @@ mod attach;
 mod counts;
 mod crowd;
 mod daemon;
+mod fanout;
+mod repairs;
 mod reservations;
+mod scale;
+mod simulator;
 mod workers;
 
+pub use repairs::REPAIR;
+pub use scale::COLD;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -24,7 +30,7 @@ pub struct Row {
 }
 
 /// All of them, in the table's order.
-pub const ROWS: [Row; 9] = [
+pub const ROWS: [Row; 12] = [
     Row { name: "loopback", run: attach::loopback },
     Row { name: "bridge", run: attach::bridge },
     Row { name: "dual", run: attach::dual_stack },
@@ -34,6 +40,9 @@ pub const ROWS: [Row; 9] = [
     Row { name: "workers", run: workers::run },
     Row { name: "counts", run: counts::run },
     Row { name: "daemon", run: daemon::run },
+    Row { name: "scale", run: scale::run },
+    Row { name: "fanout", run: fanout::run },
+    Row { name: "repairs", run: repairs::run },
 ];
 
 /// host-local's configuration for one side: each keeps its own reservations.
