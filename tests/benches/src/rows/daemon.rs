@@ -24,7 +24,7 @@ const ROUNDS: usize = 12;
 const UPLINK: &str = "pfd0";
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// How often to ask for the last route.
-const STEP: Duration = Duration::from_micros(200);
+pub(super) const STEP: Duration = Duration::from_micros(200);
 
 /// 1,000 and 10,000 leases beside the floor with nexthop objects, and the memory of 5,000.
 pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
@@ -139,7 +139,7 @@ impl Reads {
 }
 
 /// Waits until the last subnet's route is there: subnets are programmed in order.
-pub(super) fn await_route(rtnl: &mut Rtnl, leases: u32) -> Result<(), Error> {
+fn await_route(rtnl: &mut Rtnl, leases: u32) -> Result<(), Error> {
     let deadline = Instant::now() + LIMIT;
     let within = IpAddr::V4(Ipv4Addr::from(subnet(leases - 1) + 1));
     // Through a gateway: the kernel answers ENETUNREACH, or a route of another kind, before ours is there.
@@ -152,7 +152,7 @@ pub(super) fn await_route(rtnl: &mut Rtnl, leases: u32) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn complete(rtnl: &mut Rtnl, leases: u32) -> Option<()> {
+fn complete(rtnl: &mut Rtnl, leases: u32) -> Option<()> {
     let routes = rtnl.routes(RouteFilter::default()).ok()?;
     let peers = routes.iter().filter(|route| route.gateway.is_some()).count();
     (peers == usize::try_from(leases).ok()?).then_some(())

@@ -1,10 +1,11 @@
 //! One lease that is put into etcd, until its route is in the kernel of every node.
 
 use std::net::Ipv4Addr;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use kernel::{Event, Group, Monitor};
-use netns_fixtures::{Daemon, DaemonOptions, Space, Underlay};
+use netns_fixtures::{Daemon, DaemonOptions, Node, Space, Underlay};
 
 use super::daemon::subnet;
 use super::simulator::Simulator;
@@ -60,30 +61,44 @@ pub fn run(_: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
 
 /// Milliseconds until each node has the route; it is gone again afterwards.
 fn one(underlay: &Underlay, simulator: &Simulator) -> Result<Vec<f64>, Error> {
-    let open = |node: &netns_fixtures::Node| Monitor::open_in(node.netns(), &[Group::Ipv4Route]);
-    let monitors: Vec<Monitor> = underlay.nodes().iter().map(open).collect::<Result<_, _>>()?;
-    let seen = std::thread::scope(|scope| {
-        let watching: Vec<_> =
-            monitors.into_iter().map(|monitor| scope.spawn(move || came(monitor))).collect();
-        let sent = simulator.put(PEERS, 0)?;
-        let join = |thread: std::thread::ScopedJoinHandle<Result<Instant, Error>>| match thread.join() {
-            Ok(seen) => Ok(seen?.saturating_duration_since(sent).as_secs_f64() * 1e3),
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        watching.into_iter().map(join).collect::<Result<Vec<f64>, Error>>()
-    })?;
-    simulator.delete(PEERS)?;
-    // The route lingers for 0.4 s.
-    std::thread::park_timeout(Duration::from_millis(700));
-    Ok(seen)
+    let wanted = Ipv4Addr::from(subnet(PEERS));
+    let is_there =
+        move |event: &Event| matches!(event, Event::Route(route) if route.destination.ip() == wanted);
+    let is_gone =
+        move |event: &Event| matches!(event, Event::RouteGone(route) if route.destination.ip() == wanted);
+    let (sent, seen) = everywhere(underlay, is_there, || simulator.put(PEERS, 0))?;
+    let since = |at: &Instant| at.saturating_duration_since(sent).as_secs_f64() * 1e3;
+    everywhere(underlay, is_gone, || simulator.delete(PEERS))?;
+    Ok(seen.iter().map(since).collect())
 }
 
-fn came(mut monitor: Monitor) -> Result<Instant, Error> {
-    let (deadline, wanted) = (Instant::now() + LIMIT, Ipv4Addr::from(subnet(PEERS)));
+/// Does something, and waits until the kernel of each node has told of what it led to; the moments at which they did.
+fn everywhere<T>(
+    underlay: &Underlay,
+    fits: impl Fn(&Event) -> bool + Copy + Send,
+    act: impl FnOnce() -> Result<T, Error>,
+) -> Result<(T, Vec<Instant>), Error> {
+    let open = |node: &Node| Monitor::open_in(node.netns(), &[Group::Ipv4Route]);
+    let monitors: Vec<Monitor> = underlay.nodes().iter().map(open).collect::<Result<_, _>>()?;
+    std::thread::scope(|scope| {
+        let watching: Vec<_> =
+            monitors.into_iter().map(|monitor| scope.spawn(move || came(monitor, fits))).collect();
+        let acted = act()?;
+        let join = |thread: ScopedJoinHandle<Result<Instant, Error>>| match thread.join() {
+            Ok(seen) => seen,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        let seen = watching.into_iter().map(join).collect::<Result<Vec<Instant>, Error>>()?;
+        Ok((acted, seen))
+    })
+}
+
+fn came(mut monitor: Monitor, fits: impl Fn(&Event) -> bool) -> Result<Instant, Error> {
+    let deadline = Instant::now() + LIMIT;
     while let Some(event) = monitor.next(deadline)? {
-        if matches!(&event, Event::Route(route) if route.destination.ip() == wanted) {
+        if fits(&event) {
             return Ok(Instant::now());
         }
     }
-    Err(Error::Late { what: format!("a route to {wanted}"), seconds: LIMIT.as_secs() })
+    Err(Error::Late { what: "a change of a route in every node".to_owned(), seconds: LIMIT.as_secs() })
 }

@@ -101,6 +101,11 @@ fn key(number: u32) -> String {
     format!("{PREFIX}/subnets/{}-24", Ipv4Addr::from(subnet(number)))
 }
 
+/// Where that peer is.
+pub fn address(number: u32, version: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 2)) + number + 20_000 * version)
+}
+
 fn put(number: u32, version: u32) -> Value {
     let address = u32::from(Ipv4Addr::new(10, 200, 0, 2)) + number + 20_000 * version;
     let value =
