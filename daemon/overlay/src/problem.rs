@@ -49,7 +49,7 @@ pub enum Problem {
         "two leases have the same subnet {subnet}: {kept} is routed, {ignored} is not; delete the key of the one that is wrong"
     )]
     SharedSubnet { subnet: IpNetwork, kept: String, ignored: String },
-    #[error("the key {key} is no lease and is skipped: {reason}")]
+    #[error("the key {key:?} is no lease and is skipped: {reason}")]
     Junk { key: String, reason: String },
     #[error(
         "no route to {destination} through {wanted}: somebody else's route is in its place ({found}); it is left alone, delete it if it is stale"

@@ -7,6 +7,7 @@ mod assignment;
 mod blackhole;
 mod crypto;
 mod devices;
+mod exchange;
 mod extension;
 mod kernel_state;
 mod leaving;
@@ -16,71 +17,29 @@ mod notifications;
 mod pace;
 mod problems;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use kernel::Rtnl;
 use overlay::{Change, Desired, Device, Ground, Snapshot};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::eyes::Eyes;
 use crate::forwarding;
 use crate::rules::Rules;
-use crate::uplink::{self, Chosen};
+use crate::uplink;
 
 pub use assignment::{Assignment, Places};
 pub use blackhole::Blackhole;
 use crypto::{Crypto, Turn};
+pub use exchange::{Input, Removals, Report};
 use extension::{Extension, MayRemove};
 use leaving::Leaving;
 use ledger::Ledger;
 pub use notifications::Ears;
 use pace::Pace;
 use problems::Problems;
-
-/// What the loop is told.
-#[derive(Debug)]
-pub enum Input {
-    /// A complete snapshot of the store, and whether routes of leases that it lacks may go.
-    Snapshot(Arc<Snapshot>, Removals),
-    /// Something changed in the kernel that may concern us.
-    Kernel,
-    /// This node has another public address.
-    Moved(Box<Chosen>),
-    /// Somebody wants to know whether the loop still turns.
-    Asked(oneshot::Sender<()>),
-}
-
-/// Whether routes may be removed. A store that lost its data says that everybody left: until the nodes have put their
-/// leases back, what is in the kernel is worth more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removals {
-    /// Yes.
-    Allowed,
-    /// Not before that moment.
-    HeldUntil(Instant),
-    /// Not until a later snapshot says so.
-    Held,
-}
-
-/// What the last pass found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Whether the peers of a complete snapshot were programmed.
-    pub settled: bool,
-    /// Routes to peers that should be there.
-    pub routes: usize,
-    /// Leases of nodes with another backend, which are ignored.
-    pub other_backends: usize,
-    /// The MTU for pods, as the kernel has it on what carries them.
-    pub mtu: Option<u32>,
-    /// The addresses of the peers' tunnel ends, a few.
-    pub ends: Vec<IpAddr>,
-    /// What could not be put right.
-    pub problems: Vec<String>,
-}
 
 /// Why a pass could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -49,7 +49,9 @@ impl Chosen {
 
     /// Whether both are the same addresses of the same link.
     fn is_at(&self, other: &Chosen) -> bool {
-        self.uplink.name == other.uplink.name && self.published() == other.published()
+        self.uplink.name == other.uplink.name
+            && self.published() == other.published()
+            && self.carriers() == other.carriers()
     }
 }
 
