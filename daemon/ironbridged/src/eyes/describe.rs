@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::revisions::Age;
-use super::{Outcome, Place, Seen, Sight, families};
+use super::sight::families;
+use super::{Outcome, Place, Seen, Sight};
 use crate::store::{Held, StoreState, View};
 use crate::tenure::Standing;
 
