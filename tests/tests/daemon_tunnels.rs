@@ -1,8 +1,8 @@
 //! Tunnels to thousands of peers, and the self-test that tells a whole tunnel from one that drops.
 
-use netns_fixtures::{Daemon, DaemonOptions, Space, eventually};
+use netns_fixtures::{Daemon, DaemonOptions, Space, assert_ping, eventually};
 use serde_json::Value;
-use tests::cluster::{Cluster, HEARD, options, readyz};
+use tests::cluster::{Cluster, HEARD, await_that, options, readyz};
 
 const V4: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#;
 
@@ -86,4 +86,38 @@ fn thousands_of_peers_are_programmed_through_objects_refilled_and_removed() {
     eventually("what left is gone", HEARD, || {
         (all() == [10, 10, 10, 10, 10, 10, 20] || all() == [10, 10, 10, 10, 10, 10, 0]).then_some(())
     });
+}
+
+#[test]
+fn a_changed_mtu_of_the_uplink_is_followed_and_written_for_new_pods() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(V4);
+    let daemons = cluster.daemons(&options(&etcd));
+    let node = cluster.node(0);
+    let mtu = || daemons[0].subnet_env("FLANNEL_MTU").unwrap();
+    assert_eq!(mtu(), "1450");
+    for (uplink, tunnel) in [("1400", "1350"), ("1500", "1450")] {
+        node.run(&format!("ip link set eth0 mtu {uplink}"));
+        await_that("the device follows", || {
+            node.run("ip link show dev flannel.1").contains(&format!("mtu {tunnel} "))
+        });
+        await_that("subnet.env follows", || mtu() == tunnel);
+    }
+}
+
+#[test]
+fn ipv6_alone_is_carried_by_the_device_of_ipv6_and_by_no_other() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(
+        r#"{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"vxlan","VNI":42,"Port":4789}}"#,
+    );
+    let daemons = cluster.daemons(&options(&etcd));
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    assert_ping(&pods[0].pod, pods[1].ip());
+    let links = cluster.node(0).link_names();
+    assert!(
+        links.contains(&"flannel-v6.42".to_owned()) && !links.contains(&"flannel.42".to_owned()),
+        "{links:?}"
+    );
+    assert_eq!(daemons[0].subnet_env("FLANNEL_MTU").unwrap(), "1430");
 }
