@@ -52,7 +52,7 @@ pub use link::{Link, Multicast, Operstate, Promiscuity, Start};
 pub use mac::{InvalidMac, Mac};
 pub use monitor::{Event, Group, Monitor};
 pub use neighbour::{Forwarding, ForwardingTable, Neighbour};
-pub use netns::Netns;
+pub use netns::{Hold, Netns};
 pub use nexthop::Nexthop;
 pub use qdisc::{Burst, Discipline, Handle, Qdisc, Tbf};
 pub use route::{Family, Route, RouteFilter};
