@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::demo::Demo;
+use crate::doctor::Doctor;
 use crate::handback::Handback;
 use crate::ipam::Ipam;
 use crate::launch::Launch;
+use crate::status::Status;
 use crate::{install, plugins};
 
 /// The operator's command of Ironbridge. Called by the name of a plugin, this program is that plugin.
@@ -24,6 +26,8 @@ struct Command {
 enum Verb {
     /// A cluster on this machine: nodes, daemons, pods and real traffic, in namespaces that are gone at the end
     Demo(Demo),
+    /// An audit of this node that names causes and remedies; exit status 1 findings, 2 could not look
+    Doctor(Doctor),
     /// Lay this program down under every plugin's name, in one step each
     Install {
         /// The runtime's plugin directory
@@ -36,6 +40,8 @@ enum Verb {
     Ipam(Ipam),
     /// The plugins that this program is
     Plugins,
+    /// What the daemon of this node knows: leases, routes, store, findings; exit status 1 not ready, 2 no answer
+    Status(Status),
     /// The version of this program
     Version,
     #[command(hide = true)]
@@ -55,18 +61,28 @@ pub fn run() -> ExitCode {
                     .fold(String::new(), |text, path| format!("{text}installed {}\n", path.display()))
             })
         }
+        Verb::Doctor(doctor) => return report(Ok(doctor.run())),
+        Verb::Status(status) => {
+            return report(status.run().map_err(|e| (e.to_string(), Status::no_answer())));
+        }
         Verb::Ipam(ipam) => ipam.run().map_err(|e| e.to_string()),
         Verb::Plugins => Ok(plugins::ALL
             .iter()
             .fold(String::new(), |text, plugin| format!("{text}{:<12}{}\n", plugin.name(), plugin.about()))),
         Verb::Version => Ok(format!("ironbridge {}\n", env!("CARGO_PKG_VERSION"))),
     };
+    report(outcome.map(|text| (text, ExitCode::SUCCESS)).map_err(|message| (message, ExitCode::FAILURE)))
+}
+
+/// Prints what was found or why nothing was, each with its exit status.
+fn report(outcome: Result<(String, ExitCode), (String, ExitCode)>) -> ExitCode {
     match outcome {
-        Ok(text) => print(&text),
-        Err(message) => {
+        Ok((text, code)) if print(&text) == ExitCode::SUCCESS => code,
+        Ok(_) => ExitCode::FAILURE,
+        Err((message, code)) => {
             // There is nobody left to tell.
             writeln!(std::io::stderr(), "ironbridge: {message}").ok();
-            ExitCode::FAILURE
+            code
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use host_local::{Holder, Reservation, reservations};
+
+use crate::table::{self, age};
 
 /// What the IPAM plugins have on disk.
 #[derive(Debug, clap::Subcommand)]
@@ -60,12 +62,12 @@ impl Ipam {
         for name in chosen {
             lines.extend(reservations(data_dir, name)?.iter().map(|held| line(name, held)));
         }
-        Ok(aligned(&lines))
+        Ok(table::aligned(&lines))
     }
 }
 
 /// Folders whose names are those of networks; host-local keeps an index and the like beside them under names that are none.
-fn networks(data_dir: &Path) -> Result<Vec<String>, Error> {
+pub fn networks(data_dir: &Path) -> Result<Vec<String>, Error> {
     let failed = |source| Error::Directory { path: data_dir.to_owned(), source };
     let entries = match fs::read_dir(data_dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -94,27 +96,6 @@ fn line(network: &str, held: &Reservation) -> [String; 5] {
     };
     let age = SystemTime::now().duration_since(held.since).map(age).unwrap_or_default();
     [network.to_owned(), held.address.to_string(), container, ifname, age]
-}
-
-fn age(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86400 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86400),
-    }
-}
-
-fn aligned(lines: &[[String; 5]]) -> String {
-    let width =
-        |column: usize| lines.iter().filter_map(|l| l.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or(0)).collect();
-    let row = |line: &[String; 5]| {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, w)| format!("{cell:<w$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -146,11 +127,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(show(dir.path(), Some("cbr9")).unwrap_err().to_string().contains("\"cbr9\""));
         assert_eq!(show(&dir.path().join("none"), None).unwrap().lines().count(), 1);
-    }
-
-    #[test]
-    fn ages_are_short() {
-        let at = |seconds| age(Duration::from_secs(seconds));
-        assert_eq!([at(59), at(60), at(7200), at(86400 * 3)], ["59 s", "1 min", "2 h", "3 d"]);
     }
 }

@@ -1,13 +1,17 @@
 //! `ironbridge`: the operator's command, and every plugin in one file when it is called by a plugin's name.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod command;
 mod demo;
+mod doctor;
 mod handback;
 mod install;
 mod ipam;
 mod launch;
 mod plugins;
+mod status;
+mod table;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -5,8 +5,10 @@
 pub mod chains;
 pub mod cluster;
 pub mod contract;
+pub mod neighbours;
 pub mod ports;
 pub mod slaughter;
+pub mod ward;
 pub mod way_back;
 mod world;
 

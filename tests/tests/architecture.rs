@@ -54,6 +54,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "ipnetwork",
             "nix",
             "regex-lite",
+            "prometheus-client",
         ],
     ),
     (
@@ -70,6 +71,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "sbr",
             "vrf",
             "host-local",
+            "attach",
             "cni",
             "kernel",
             "overlay",

@@ -100,3 +100,27 @@ fn the_example_of_loopback_works() {
     let result = works(&world, &example(LOOPBACK, |_| ()), "lo");
     assert_eq!(result["ips"][0]["address"], "127.0.0.1/8");
 }
+
+/// Every text in quotes that follows `Finding::new(`.
+fn findings(source: &str) -> BTreeSet<String> {
+    let calls = source.split("Finding::new(").skip(1);
+    calls.filter_map(|call| call.split('"').nth(1).map(str::to_owned)).collect()
+}
+
+#[test]
+fn the_doctors_page_has_every_finding_and_no_other() {
+    let page = include_str!("../../docs/doctor.md");
+    let table = page.split("| finding |").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a table");
+    let rows = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).map(str::to_owned);
+    let checks = [
+        include_str!("../../cli/src/doctor/checks/forwarding.rs"),
+        include_str!("../../cli/src/doctor/checks/cluster.rs"),
+        include_str!("../../cli/src/doctor/checks/managers.rs"),
+        include_str!("../../cli/src/doctor/checks/owners.rs"),
+    ];
+    let known: BTreeSet<String> = checks.iter().flat_map(|source| findings(source)).collect();
+    assert_eq!(rows.collect::<BTreeSet<_>>(), known);
+    let proofs = concat!(include_str!("doctor.rs"), include_str!("doctor_owners.rs"));
+    let unproved: Vec<&String> = known.iter().filter(|name| !proofs.contains(name.as_str())).collect();
+    assert!(unproved.is_empty(), "no test brings these faults in: {unproved:?}");
+}

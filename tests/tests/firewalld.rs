@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use netns_fixtures::{Answer, Bins, Echo, Pod, Process, Protocol, Space, Target, eventually, skip, tcp_echo};
 use serde_json::{Value, json};
+use tests::neighbours::Scene;
 use tests::{World, address};
 
 const PROGRAM: &str = "/usr/sbin/firewalld";
 const MISMATCH: u64 = 111;
 const NOT_AVAILABLE: u64 = 50;
 
-/// A bus and the daemon, in a mount namespace whose `/run` is their own.
+/// A bus and the daemon, in a mount namespace whose `/run` and `/etc/firewalld` are their own.
 struct Daemon {
     bus: Process,
     _daemon: Process,
@@ -23,6 +24,7 @@ impl Daemon {
         let log = world.state.path().join("firewalld.log");
         let mut bus = Command::new("unshare");
         let script = "mount --make-rprivate / && mount -t tmpfs none /run && mkdir /run/dbus /run/firewalld && \
+                      cp -a /etc/firewalld /run/etc && mount --bind /run/etc /etc/firewalld && \
                       exec dbus-daemon --system --nofork --nopidfile";
         bus.args(["--mount", "sh", "-c", script]);
         let bus = world.host().start(bus, &log);
@@ -47,10 +49,15 @@ impl Daemon {
         ["nsenter", "--mount", "--target", &self.bus.id().to_string()].map(str::to_owned).to_vec()
     }
 
+    /// `firewall-cmd` with these words, and what it printed.
+    #[track_caller]
+    fn command(&self, world: &World, words: &str) -> String {
+        world.host().run(&format!("{} firewall-cmd {words}", self.before().join(" ")))
+    }
+
     /// The sources of the trusted zone.
     fn sources(&self, world: &World) -> String {
-        let line = [self.before(), vec!["firewall-cmd --zone=trusted --list-sources".to_owned()]].concat();
-        world.host().run(&line.join(" "))
+        self.command(world, "--zone=trusted --list-sources")
     }
 
     fn run(&self, (world, pod): (&World, &Pod), verb: &str, request: &Value) -> Answer {
@@ -83,8 +90,7 @@ fn an_address_is_a_source_of_the_zone_for_as_long_as_the_attachment_lives() {
         assert!(daemon.sources(&world).contains(&source), "{backend:?}");
         assert!(reaches(), "{backend:?}: the zone accepts");
         assert!(daemon.run((&world, &pod), "CHECK", &request).succeeded());
-        let forget = [daemon.before(), vec![format!("firewall-cmd --zone=trusted --remove-source={source}")]];
-        world.host().run(&forget.concat().join(" "));
+        daemon.command(&world, &format!("--zone=trusted --remove-source={source}"));
         let found = daemon.run((&world, &pod), "CHECK", &request).error();
         assert_eq!(found.code, MISMATCH, "weakness 55: {found:?}");
         assert!(daemon.run((&world, &pod), "ADD", &request).succeeded());
@@ -103,4 +109,34 @@ fn an_address_is_a_source_of_the_zone_for_as_long_as_the_attachment_lives() {
         refused.msg.contains("firewalld runs on this node") && refused.msg.contains("INVALID_ZONE"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn a_reload_forgets_sources_of_the_plugin_and_keeps_those_that_are_permanent() {
+    if !Path::new(PROGRAM).exists() {
+        skip!("firewalld is not installed");
+    }
+    let mut scene = Scene::new();
+    let daemon = Daemon::start(&scene.world);
+    scene.under = daemon.before();
+    // What was translated, it accepts: published ports are open.
+    let rejected = ["across", "node", "out", "out6"];
+    assert_eq!(scene.stopped(), rejected);
+    for reload in ["--reload", "--complete-reload"] {
+        scene.protect(&json!({}));
+        assert_eq!((scene.stopped(), scene.missing()), (vec![], vec![]), "the zone accepts");
+        daemon.command(&scene.world, reload);
+        let lost = (rejected.to_vec(), vec!["firewall".to_owned()]);
+        assert_eq!((scene.stopped(), scene.missing()), lost, "{reload}");
+    }
+    for subnet in ["10.66.0.0/24", "10.67.0.0/24", "fd66::/64", "fd67::/64"] {
+        daemon.command(&scene.world, &format!("--permanent --zone=trusted --add-source={subnet}"));
+    }
+    daemon.command(&scene.world, "--reload");
+    assert!(scene.stopped().is_empty(), "the subnets are in the zone");
+    // Beside them the plugin does its work as ever.
+    scene.protect(&json!({}));
+    assert_eq!((scene.stopped(), scene.missing()), (vec![], vec![]));
+    daemon.command(&scene.world, "--reload");
+    assert!(scene.stopped().is_empty(), "the subnets are still in the zone");
 }

@@ -1,86 +1,104 @@
 //! The daemon's life: start, keep the lease and the data path, end on a signal with the data path in place.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
-use overlay::{Masquerade, Previous, SubnetEnv, Subnets};
+use overlay::{Masquerade, Previous, SubnetEnv};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::eyes::{self, Eyes, Place, Sight};
 use crate::health::{self, Status};
 use crate::options::Options;
 use crate::rules::Rules;
 use crate::settle::{Assignment, Blackhole, Input, Report, Settler};
+use crate::start::{self, Joined};
 use crate::store::{Held, LeaseStore, StoreState, View};
+use crate::subnet_file;
+use crate::supervisor::Supervision;
 use crate::tenure::{Standing, Tenure};
-use crate::uplink::{Chosen, Follower};
-use crate::{forwarding, start, subnet_file, supervisor};
+use crate::uplink::Follower;
 
 /// Runs until a signal (then nothing is undone: pods keep their connections) or until something fails that waiting does not mend.
-pub async fn run(options: &Options, notify: Option<&str>) -> Result<(), Error> {
+pub async fn run(options: &Options, supervision: &Supervision) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let name = tokio::select! {
-        ended = live(options, notify) => return ended,
+        ended = live(options, supervision) => return ended,
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
+    supervision.tell("STOPPING=1\nSTATUS=ending; routes, rules and lease stay");
     tracing::info!(signal = name, "ending; routes, rules and lease stay");
     Ok(())
 }
 
-async fn live(options: &Options, notify: Option<&str>) -> Result<(), Error> {
+async fn live(options: &Options, supervision: &Supervision) -> Result<(), Error> {
     let (status, seen) = watch::channel(Status::waiting("starting"));
-    if let Some(address) = options.health {
-        health::serve(address, seen).await?;
-    }
+    let eyes = show(options, seen, supervision).await?;
     let previous = subnet_file::read(&options.subnet_file);
     let mut store = start::store(&options.store);
-    let config = start::config(&mut store, options, &status).await;
-    let chosen = start::uplink(options, &config)?;
-    for problem in forwarding::ensure(&config, &chosen.uplink.name) {
-        tracing::warn!("{problem}");
-    }
-    let node = start::identity(options, &chosen, previous.subnets);
-    let held = start::lease(&mut store, (&node, &config), &status).await;
+    let joined = start::join(&mut store, options, &previous, &status).await?;
+    let Joined { config, chosen, held } = &joined;
+    eyes.placed(Place::new(options, config, chosen), held);
 
     let own = held.lease.subnets;
+    let file = subnet_env(options, &joined);
+    let follower =
+        Follower { choice: options.uplink.clone(), config: config.clone(), chosen: chosen.clone() };
+    let rules = Rules::new(options.rules, config, &own, &previous.networks)?;
+    let blackhole = Blackhole::new(options.blackhole, &own, &previous.subnets);
+    let (settle, reports) = settler(assignment(&joined, &previous), rules, blackhole, eyes.clone())?;
+    tokio::spawn(supervision.clone().keep_alive(settle.clone()));
+
+    let (publisher, views) = View::channel();
+    let watching = tokio::spawn(store.watch(publisher));
+    let (tenure, standing) = Tenure::new(store, held.clone(), options.renew_margin, eyes.clone());
+    let moves = follower.start(settle.clone())?;
+    eyes.follow(&views, standing.clone());
+    let announcer = Announcer { reports, standing, views: views.clone(), status, held: held.clone() };
+    tokio::select! {
+        () = tenure.keep(views, moves, settle) => Err(Error::Ended("the settling loop")),
+        _ = watching => Err(Error::Ended("the watch on the store")),
+        ended = announcer.run(options, &file) => ended,
+    }
+}
+
+/// Everything by which the daemon can be watched, from its first moment on.
+async fn show(
+    options: &Options,
+    status: watch::Receiver<Status>,
+    supervision: &Supervision,
+) -> Result<Eyes, Error> {
+    let store = Arc::new(tokio::sync::Mutex::new(start::store(&options.store)));
+    let sight = Sight { eyes: Eyes::default(), status, store };
+    if let Some(address) = options.health {
+        health::serve(address, sight.clone()).await?;
+    }
+    if let Err(error) = eyes::socket::serve(&options.status_socket, sight.clone()) {
+        // Pods need their network more than the operator needs a table.
+        tracing::warn!(%error, "`ironbridge status` cannot ask this daemon");
+    }
+    tokio::spawn(supervision.clone().follow(sight.status));
+    Ok(sight.eyes)
+}
+
+fn subnet_env(options: &Options, Joined { config, chosen, held }: &Joined) -> SubnetEnv {
     let masquerade = match options.rules.masquerade {
         Some(_) => Masquerade::ByDaemon,
         None => Masquerade::ByPlugin,
     };
-    let file = SubnetEnv::new(&config, &own, chosen.uplink.mtu, masquerade);
-    let rules = Rules::new(options.rules, &config, &own, &previous.networks)?;
-    let follower =
-        Follower { choice: options.uplink.clone(), config: config.clone(), chosen: chosen.clone() };
-    let blackhole = Blackhole::new(options.blackhole, &own, &previous.subnets);
-    let (settle, reports) = settler(assignment(config, own, &chosen, &previous), rules, blackhole)?;
-
-    let (publisher, views) = View::channel();
-    let watching = tokio::spawn(store.watch(publisher));
-    let (tenure, standing) = Tenure::new(store, held.clone(), options.renew_margin);
-    let moves = follower.start(settle.clone())?;
-    let announcer = Announcer { reports, standing, views: views.clone(), status, held };
-    tokio::select! {
-        () = tenure.keep(views, moves, settle) => Err(Error::Ended("the settling loop")),
-        _ = watching => Err(Error::Ended("the watch on the store")),
-        ended = announcer.run(options, &file, notify) => ended,
-    }
+    SubnetEnv::new(config, &held.lease.subnets, chosen.uplink.mtu, masquerade)
 }
 
-fn assignment(
-    config: overlay::NetworkConfig,
-    own: Subnets,
-    chosen: &Chosen,
-    previous: &Previous,
-) -> Assignment {
+fn assignment(Joined { config, chosen, held }: &Joined, previous: &Previous) -> Assignment {
     let networks = config.v4.iter().chain(&config.v6).map(|family| family.network);
     Assignment {
-        own,
+        own: held.lease.subnets,
         scope: networks.chain(previous.networks.iter()).collect(),
         uplink: chosen.uplink.name.clone(),
         published: chosen.published(),
-        config,
+        config: config.clone(),
     }
 }
 
@@ -89,11 +107,12 @@ fn settler(
     assignment: Assignment,
     rules: Rules,
     blackhole: Blackhole,
+    eyes: Eyes,
 ) -> Result<(mpsc::Sender<Input>, watch::Receiver<Report>), Error> {
     let (inputs, told) = mpsc::channel();
     let (publisher, reports) = watch::channel(Report::default());
     rules.listen(inputs.clone())?;
-    let mut settler = Settler::new(assignment, rules, publisher)?.with(blackhole);
+    let mut settler = Settler::new(assignment, rules, publisher, eyes)?.with(blackhole);
     settler.ears()?.listen(inputs.clone())?;
     std::thread::Builder::new()
         .name("settle".to_owned())
@@ -102,7 +121,7 @@ fn settler(
     Ok((inputs, reports))
 }
 
-/// Tells the plugins, the supervisor and `/readyz` how things stand.
+/// Tells the plugins and everybody who watches how things stand.
 struct Announcer {
     reports: watch::Receiver<Report>,
     standing: watch::Receiver<Standing>,
@@ -113,7 +132,7 @@ struct Announcer {
 
 impl Announcer {
     /// `subnet.env` appears when the peers of the first snapshot are programmed: a pod that starts then can reach them.
-    async fn run(mut self, options: &Options, file: &SubnetEnv, notify: Option<&str>) -> Result<(), Error> {
+    async fn run(mut self, options: &Options, file: &SubnetEnv) -> Result<(), Error> {
         self.status.send_replace(Status::waiting("waiting for the first snapshot's peers to be programmed"));
         while !self.reports.borrow_and_update().settled {
             let waiting = self.waiting();
@@ -123,9 +142,6 @@ impl Announcer {
         subnet_file::write(&options.subnet_file, file)
             .map_err(|source| Error::SubnetFile { path: options.subnet_file.clone(), source })?;
         tracing::info!(path = %options.subnet_file.display(), "ready");
-        if let Some(Err(error)) = notify.map(supervisor::ready) {
-            tracing::warn!(%error, "the supervisor could not be told that the daemon is ready");
-        }
         loop {
             let now = self.now();
             self.status.send_replace(now);

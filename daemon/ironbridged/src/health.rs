@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: whether the daemon runs, and whether it has done what the plugins wait for.
+//! `/healthz`, `/readyz` and `/metrics`: whether the daemon runs, whether it has done what the plugins wait for, and figures.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+
+use crate::eyes::{self, Sight};
 
 /// What `/readyz` tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +44,21 @@ impl Status {
             problems: Vec::new(),
         }
     }
+
+    /// One line for people.
+    pub fn line(&self) -> String {
+        let lease = self.lease.as_deref().unwrap_or("no lease yet");
+        let verdict = match &self.waiting {
+            None => format!("ready: {lease}, {} routes to peers", self.routes),
+            Some(waiting) => format!("not ready: {waiting}"),
+        };
+        let store = self.store.iter().map(|why| format!("; store out of reach: {why}"));
+        let number = self.problems.len();
+        let first = self.problems.first().map(|first| format!("; {number} to mend, first: {first}"));
+        let line: String = [verdict].into_iter().chain(store).chain(first).collect();
+        // A line ends the assignment in sd_notify's protocol.
+        line.replace('\n', " ")
+    }
 }
 
 /// The address of the health server is not to be had.
@@ -54,20 +70,25 @@ pub struct HealthError {
 }
 
 /// Binds the address, then serves as long as the runtime lives.
-pub async fn serve(address: SocketAddr, status: watch::Receiver<Status>) -> Result<(), HealthError> {
+pub async fn serve(address: SocketAddr, sight: Sight) -> Result<(), HealthError> {
     let listener = TcpListener::bind(address).await.map_err(|source| HealthError { address, source })?;
     let app = axum::Router::new()
         .route("/healthz", get(async || "flanneld is running"))
         .route("/readyz", get(readyz))
-        .with_state(status);
+        .route("/metrics", get(metrics))
+        .with_state(sight);
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(())
 }
 
-async fn readyz(State(status): State<watch::Receiver<Status>>) -> impl IntoResponse {
-    let status = status.borrow().clone();
+async fn readyz(State(sight): State<Sight>) -> impl IntoResponse {
+    let status = sight.status.borrow().clone();
     let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     // Text, a number and a flag: nothing that JSON cannot say.
     let body = serde_json::to_string(&status).unwrap_or_default();
     (code, [(header::CONTENT_TYPE, "application/json")], body)
+}
+
+async fn metrics(State(sight): State<Sight>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, eyes::CONTENT_TYPE)], sight.metrics())
 }

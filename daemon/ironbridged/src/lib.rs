@@ -2,6 +2,7 @@
 
 mod daemon;
 mod error;
+mod eyes;
 mod flags;
 mod forwarding;
 mod health;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 use error::Error;
 use flags::Flags;
 use options::{LogChoice, Options};
+use supervisor::Supervision;
 
 /// The exit status for a command line that cannot be obeyed, clap's own. flanneld's is 0, which no supervisor notices.
 const WRONG_FLAGS: u8 = 2;
@@ -42,7 +44,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
     let variable =
         |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     logging::start(LogChoice::from(&flags), variable("RUST_LOG"));
-    match run(&flags, variable("NOTIFY_SOCKET")) {
+    match run(&flags, &Supervision::read(variable)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -51,7 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
     }
 }
 
-fn run(flags: &Flags, notify: Option<&str>) -> Result<(), Error> {
+fn run(flags: &Flags, supervision: &Supervision) -> Result<(), Error> {
     let options = Options::new(flags)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?options, "starting");
     for name in flags.unused() {
@@ -59,7 +61,7 @@ fn run(flags: &Flags, notify: Option<&str>) -> Result<(), Error> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-    let ended = runtime.block_on(daemon::run(&options, notify));
+    let ended = runtime.block_on(daemon::run(&options, supervision));
     // A store's blocking read must not hold up the end.
     runtime.shutdown_background();
     ended

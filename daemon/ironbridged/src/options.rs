@@ -13,6 +13,8 @@ use crate::store::{EtcdOptions, StoreError, TlsFiles};
 
 /// What `--node-name` says when there shall be none.
 const NAMELESS: &str = "-";
+/// The status socket's usual name.
+const SOCKET: &str = "ironbridged.sock";
 
 /// Everything that the daemon is told at its start. Its debug text holds no password.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Options {
     pub blackhole: Switch,
     /// Where to serve health.
     pub health: Option<SocketAddr>,
+    /// Where to answer `ironbridge status`.
+    pub status_socket: PathBuf,
 }
 
 /// Where leases live.
@@ -124,8 +128,14 @@ impl Options {
             rules: rules(flags),
             blackhole: flags.ip_blackhole_route,
             health: (flags.healthz_port != 0).then(|| (flags.healthz_ip, flags.healthz_port).into()),
+            status_socket: status_socket(flags),
         })
     }
+}
+
+/// Beside `subnet.env`, so that two daemons with a file each have a socket each.
+fn status_socket(flags: &Flags) -> PathBuf {
+    flags.status_socket.clone().unwrap_or_else(|| flags.subnet_file.with_file_name(SOCKET))
 }
 
 fn store(flags: &Flags) -> Result<StoreChoice, OptionsError> {
@@ -212,6 +222,14 @@ mod tests {
         for store in ["file:", "consul", "etcd:x"] {
             assert!(matches!(options(&["-store", store]), Err(OptionsError::Store(_))), "{store}");
         }
+    }
+
+    #[test]
+    fn the_status_socket_is_beside_subnet_env_unless_told_otherwise() {
+        let socket = |line: &[&str]| options(line).unwrap().status_socket;
+        assert_eq!(socket(&[]), PathBuf::from("/run/flannel/ironbridged.sock"));
+        assert_eq!(socket(&["-subnet-file=/x/y.env"]), PathBuf::from("/x/ironbridged.sock"));
+        assert_eq!(socket(&["-status-socket=/z"]), PathBuf::from("/z"));
     }
 
     #[test]

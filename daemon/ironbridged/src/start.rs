@@ -4,9 +4,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kernel::Rtnl;
-use overlay::{LeaseAttributes, NetworkConfig, Node, Subnets};
+use overlay::{LeaseAttributes, NetworkConfig, Node, Previous, Subnets};
 use tokio::sync::watch;
 
+use crate::error::Error;
+use crate::forwarding;
 use crate::health::Status;
 use crate::options::{Options, StoreChoice};
 use crate::pods;
@@ -18,6 +20,34 @@ use crate::uplink::{self, Chosen, UplinkError};
 /// The first and the longest pause between two attempts at the store.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
+/// This node as a part of the network.
+#[derive(Debug)]
+pub struct Joined {
+    /// The network.
+    pub config: NetworkConfig,
+    /// The link to the other nodes.
+    pub chosen: Chosen,
+    /// The lease.
+    pub held: Held,
+}
+
+/// All steps, up to the lease.
+pub async fn join(
+    store: &mut Store,
+    options: &Options,
+    previous: &Previous,
+    status: &watch::Sender<Status>,
+) -> Result<Joined, Error> {
+    let config = config(store, options, status).await;
+    let chosen = uplink(options, &config)?;
+    for problem in forwarding::ensure(&config, &chosen.uplink.name) {
+        tracing::warn!("{problem}");
+    }
+    let node = identity(options, &chosen, previous.subnets);
+    let held = lease(store, (&node, &config), status).await;
+    Ok(Joined { config, chosen, held })
+}
+
 /// Opens the store; nothing is connected yet.
 pub fn store(choice: &StoreChoice) -> Store {
     match choice {
@@ -27,7 +57,7 @@ pub fn store(choice: &StoreChoice) -> Store {
 }
 
 /// Waits for the network configuration, for ever: its absence and an outage look alike on a node that boots before its cluster.
-pub async fn config(store: &mut Store, options: &Options, status: &watch::Sender<Status>) -> NetworkConfig {
+async fn config(store: &mut Store, options: &Options, status: &watch::Sender<Status>) -> NetworkConfig {
     let mut attempts = Attempts::new("the network configuration");
     loop {
         match store.config().await {
@@ -49,16 +79,23 @@ fn hint(error: &StoreError, options: &Options) -> Option<String> {
 }
 
 /// Chooses the uplink by what the kernel has now.
-pub fn uplink(options: &Options, config: &NetworkConfig) -> Result<Chosen, UplinkError> {
+fn uplink(options: &Options, config: &NetworkConfig) -> Result<Chosen, UplinkError> {
     let node = uplink::observe(&mut Rtnl::open()?, &options.uplink)?;
     let chosen = uplink::choose(&node, &options.uplink, config)?;
     let (v4, v6) = (chosen.v4.map(|ip| ip.to_string()), chosen.v6.map(|ip| ip.to_string()));
-    tracing::info!(uplink = chosen.uplink.name, v4, v6, mtu = chosen.uplink.mtu, "uplink chosen");
+    tracing::info!(
+        uplink = chosen.uplink.name,
+        v4,
+        v6,
+        mtu = chosen.uplink.mtu,
+        why = chosen.why,
+        "uplink chosen"
+    );
     Ok(chosen)
 }
 
 /// Gets the lease, for ever: a full network and a contested address are mended by people, and then it goes on by itself.
-pub async fn lease(
+async fn lease(
     store: &mut Store,
     (node, config): (&Node, &NetworkConfig),
     status: &watch::Sender<Status>,
@@ -88,7 +125,7 @@ pub async fn lease(
 }
 
 /// Who this node is to the store.
-pub fn identity(options: &Options, chosen: &Chosen, previous: Subnets) -> Node {
+fn identity(options: &Options, chosen: &Chosen, previous: Subnets) -> Node {
     Node {
         public_ip: chosen.v4.unwrap_or(Ipv4Addr::UNSPECIFIED),
         public_ipv6: chosen.v6,

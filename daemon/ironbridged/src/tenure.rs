@@ -12,6 +12,7 @@ use overlay::{Lease, LeaseAttributes, Snapshot};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
+use crate::eyes::{Eyes, Renewal};
 use crate::settle::Input;
 use crate::store::{Backoff, Held, LEASE_TTL, LeaseStore, Store, StoreError, StoreState, View, same_address};
 use crate::uplink::Chosen;
@@ -44,11 +45,12 @@ pub struct Tenure {
     /// Addresses that the lease does not tell yet.
     moved: Option<Chosen>,
     standing: watch::Sender<Standing>,
+    eyes: Eyes,
 }
 
 impl Tenure {
     /// Takes over a lease that was just acquired.
-    pub fn new(store: Store, held: Held, margin: Duration) -> (Self, watch::Receiver<Standing>) {
+    pub fn new(store: Store, held: Held, margin: Duration, eyes: Eyes) -> (Self, watch::Receiver<Standing>) {
         let (standing, seen) = watch::channel(Standing::Held);
         let due = held.renew_at(margin);
         let retry = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
@@ -63,6 +65,7 @@ impl Tenure {
                 told: Told::default(),
                 moved: None,
                 standing,
+                eyes,
             },
             seen,
         )
@@ -80,7 +83,9 @@ impl Tenure {
             tokio::select! {
                 () = sleep_until(self.due.into()) => self.attend().await,
                 Ok(()) = moves.changed() => {
-                    self.moved = Some(moves.borrow_and_update().clone());
+                    let chosen = moves.borrow_and_update().clone();
+                    self.eyes.moved(&chosen);
+                    self.moved = Some(chosen);
                     self.store.reconnect();
                     self.attend().await;
                 }
@@ -122,9 +127,11 @@ impl Tenure {
                 self.due = held.renew_at(self.margin);
                 self.held = held;
                 self.retry.reset();
+                self.eyes.renewed(Renewal::Moved, &self.held);
                 self.regained();
             }
             Err(error) => {
+                self.eyes.failed(&error);
                 tracing::warn!(%error, "the new address cannot be published, will try again");
                 if error.is_race() {
                     // Finds out what was written meanwhile, and whether it is theft.
@@ -173,6 +180,7 @@ impl Tenure {
                 self.due = held.renew_at(self.margin);
                 self.held = held;
                 self.retry.reset();
+                self.eyes.renewed(Renewal::Renewed, &self.held);
                 self.regained();
                 tracing::debug!(lease = %self.held.lease.subnets, "lease renewed");
             }
@@ -190,6 +198,7 @@ impl Tenure {
             StoreError::Stolen { by, .. } => self.stand_by(by),
             other => {
                 self.due = Instant::now() + self.retry.pause();
+                self.eyes.failed(&other);
                 let left =
                     self.held.expires.map(|end| end.saturating_duration_since(Instant::now()).as_secs());
                 tracing::warn!(error = %other, seconds_left = left, "the lease could not be renewed, will try again");
@@ -207,11 +216,13 @@ impl Tenure {
                 self.due = held.renew_at(self.margin);
                 self.held = held;
                 self.retry.reset();
+                self.eyes.renewed(Renewal::PutBack, &self.held);
                 self.standing.send_replace(Standing::Held);
             }
             Err(error) => {
                 // Taken, too, is judged anew: the renewal looks who has it.
                 self.due = Instant::now() + self.retry.pause();
+                self.eyes.failed(&error);
                 tracing::warn!(%subnets, %error, "the lease is gone from the store and could not be put back, will try again");
             }
         }
@@ -219,6 +230,7 @@ impl Tenure {
 
     fn stand_by(&mut self, by: String) {
         self.due = Instant::now() + STANDBY;
+        self.eyes.renewed(Renewal::Stolen, &self.held);
         tracing::error!(
             subnets = %self.held.lease.subnets, thief = by,
             "this node's lease was taken: pods here are cut off from other nodes. Routes and rules stay; the lease comes \

@@ -211,6 +211,17 @@ fn pick(
     Err(exhausted(family))
 }
 
+/// How many subnets of a family nodes can lease, and how many of them no lease touches.
+#[must_use]
+pub fn free_subnets(family: &FamilyConfig, snapshot: &Snapshot) -> (u128, u128) {
+    let of_family: fn(&Subnets) -> Option<IpNetwork> =
+        if family.network.is_ipv4() { |s| s.v4 } else { |s| s.v6 };
+    let taken: Vec<IpNetwork> =
+        snapshot.leases.iter().filter_map(|lease| of_family(&lease.subnets)).collect();
+    let free = gaps(family, &taken).iter().map(Gap::len).fold(0, u128::saturating_add);
+    (slots(family), free)
+}
+
 /// A run of free slots; slot 0 is the subnet at `min`.
 struct Gap {
     first: u128,

@@ -10,17 +10,22 @@ mod diff;
 mod folded;
 mod host_gw;
 mod lease;
+mod overview;
 mod problem;
 mod range;
 mod route;
 mod subnet_env;
 mod uplink;
 
-pub use acquire::{AcquireError, Claim, Node, Pods, claim};
+pub use acquire::{AcquireError, Claim, Node, Pods, claim, free_subnets};
 pub use config::{BackendConfig, ConfigError, FamilyConfig, NetworkConfig};
 pub use desired::{Desired, desired};
 pub use diff::{Change, conflicts, diff};
 pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError, same_name};
+pub use overview::{
+    LeaseOverview, NetworkOverview, NodeOverview, Overview, PassOverview, RangeOverview, RouteOverview,
+    RouteState, StoreOverview,
+};
 pub use problem::Problem;
 pub use route::{Actual, Hop, Nexthop, Route};
 pub use subnet_env::{Masquerade, Previous, SubnetEnv};

@@ -8,6 +8,7 @@ mod flows;
 mod foreign;
 pub mod handback;
 mod iptables;
+pub mod listing;
 mod localnet;
 pub mod mapping;
 pub mod matches;

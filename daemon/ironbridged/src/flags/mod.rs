@@ -108,6 +108,9 @@ pub struct Flags {
     /// Port of the health server; 0 is none
     #[arg(long, default_value_t = 0)]
     pub healthz_port: u16,
+    /// Socket that `ironbridge status` asks [default: ironbridged.sock beside the subnet file]
+    #[arg(long)]
+    pub status_socket: Option<PathBuf>,
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

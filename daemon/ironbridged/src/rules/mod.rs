@@ -42,13 +42,21 @@ impl Rules {
         Ok(Rules { nft: Nft::open()?, chains, retired })
     }
 
-    /// Compares and mends. A chain is emptied and filled in one transaction: no packet meets a part of it.
-    pub fn ensure(&mut self) -> Result<(), kernel::Error> {
+    /// How many rules there should be.
+    pub fn count(&self) -> usize {
+        self.chains.iter().map(|chain| chain.rules.len()).sum()
+    }
+
+    /// Compares and mends; the answer is how many rules had to be put in place. A chain is emptied and filled in one
+    /// transaction: no packet meets a part of it.
+    pub fn ensure(&mut self) -> Result<usize, kernel::Error> {
         let mut changes = Transaction::new();
+        let mut put_in_place = 0;
         for chain in &self.chains {
             if !holds(&mut self.nft, chain)? {
                 tracing::info!(chain = chain.name, rules = chain.rules.len(), "nftables rules put in place");
                 put(&mut changes, chain);
+                put_in_place += chain.rules.len();
             }
         }
         for name in &self.retired {
@@ -57,7 +65,10 @@ impl Rules {
                 changes.destroy_chain(TABLE.chain(name));
             }
         }
-        if changes.is_empty() { Ok(()) } else { changes.commit(&mut self.nft) }
+        if !changes.is_empty() {
+            changes.commit(&mut self.nft)?;
+        }
+        Ok(put_in_place)
     }
 
     /// Starts a thread that wakes the settling loop when somebody else changes our table.

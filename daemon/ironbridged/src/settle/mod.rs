@@ -6,6 +6,8 @@
 mod blackhole;
 mod kernel_state;
 mod leaving;
+mod ledger;
+mod news;
 mod notifications;
 mod pace;
 mod problems;
@@ -19,14 +21,16 @@ use std::time::Instant;
 use ipnetwork::IpNetwork;
 use kernel::Rtnl;
 use overlay::{Change, Desired, NetworkConfig, Snapshot, Subnets};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use crate::eyes::Eyes;
 use crate::forwarding;
 use crate::rules::Rules;
 use crate::uplink::{self, Chosen};
 
 pub use blackhole::Blackhole;
 use leaving::Leaving;
+use ledger::Ledger;
 pub use notifications::Ears;
 use pace::Pace;
 use problems::Problems;
@@ -40,6 +44,8 @@ pub enum Input {
     Kernel,
     /// This node has another public address.
     Moved(Box<Chosen>),
+    /// Somebody wants to know whether the loop still turns.
+    Asked(oneshot::Sender<()>),
 }
 
 /// Whether routes may be removed. A store that lost its data says that everybody left: until the nodes have put their
@@ -111,6 +117,7 @@ pub struct Settler {
     problems: Problems,
     reports: watch::Sender<Report>,
     at: UplinkIndex,
+    ledger: Ledger,
 }
 
 /// The interface index of the uplink at the last pass, which the thread that listens to the kernel looks at.
@@ -122,6 +129,7 @@ impl Settler {
         assignment: Assignment,
         rules: Rules,
         reports: watch::Sender<Report>,
+        eyes: Eyes,
     ) -> Result<Self, kernel::Error> {
         let rtnl = Rtnl::open()?;
         Ok(Settler {
@@ -136,6 +144,7 @@ impl Settler {
             problems: Problems::default(),
             reports,
             at: UplinkIndex::default(),
+            ledger: Ledger::new(eyes),
         })
     }
 
@@ -157,6 +166,7 @@ impl Settler {
                 Ok(Input::Snapshot(snapshot, removals)) => {
                     self.snapshot = Some(snapshot);
                     self.removals = removals;
+                    self.ledger.news();
                     pace.told(Instant::now());
                 }
                 Ok(Input::Kernel) => pace.woken(Instant::now()),
@@ -164,6 +174,8 @@ impl Settler {
                     self.assignment.moved(&chosen);
                     pace.told(Instant::now());
                 }
+                // Who asked may have gone meanwhile.
+                Ok(Input::Asked(answer)) => answer.send(()).unwrap_or(()),
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => self.pass(&mut pace),
             }
@@ -175,7 +187,9 @@ impl Settler {
         let mut failed = Vec::new();
         // A pass that fails before it comes to removals has its own pause until the next one.
         self.due = None;
-        if let Err(error) = self.rules.ensure() {
+        let put = self.rules.ensure();
+        self.ledger.rules(self.rules.count(), put.as_ref().ok().copied());
+        if let Err(error) = put {
             failed.push(format!("the nftables rules cannot be put in place: {error}"));
         }
         failed.extend(forwarding::ensure(&self.assignment.config, &self.assignment.uplink));
@@ -197,6 +211,7 @@ impl Settler {
         if let Some(moment) = self.due {
             pace.not_after(moment.max(Instant::now()));
         }
+        self.ledger.close(began, &failed);
         self.report(settled, failed);
     }
 
@@ -210,10 +225,12 @@ impl Settler {
         let actual = kernel_state::read(&mut self.rtnl, scope)?;
         let mut changes = overlay::diff(&desired, &actual);
         self.due = self.withhold(&mut changes, &desired, Instant::now());
-        log(&changes);
+        news::log(&changes);
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         failed.extend(refused.iter().map(ToString::to_string));
-        desired.problems.extend(overlay::conflicts(&desired, &actual));
+        let conflicts = overlay::conflicts(&desired, &actual);
+        self.ledger.routes(&desired, &changes, (refused.len(), conflicts.len()));
+        desired.problems.extend(conflicts);
         Ok(desired)
     }
 
@@ -261,25 +278,5 @@ fn unwanted(change: &Change, desired: &Desired) -> Option<IpNetwork> {
     match change {
         Change::DeleteRoute(route) => Some(route.destination).filter(|to| !desired.routes.contains_key(to)),
         Change::DeleteNexthop { .. } | Change::AddNexthop { .. } | Change::PutRoute { .. } => None,
-    }
-}
-
-/// More lines than this for one pass help nobody.
-const LINES: usize = 20;
-
-fn log(changes: &[Change]) {
-    let routes = changes.iter().filter(|c| matches!(c, Change::PutRoute { .. } | Change::DeleteRoute(_)));
-    for change in routes.clone().take(LINES) {
-        match change {
-            Change::PutRoute { destination, hop, .. } => {
-                tracing::info!(%destination, gateway = %hop.gateway, interface = hop.oif, "route set");
-            }
-            Change::DeleteRoute(route) => tracing::info!(destination = %route.destination, "route deleted"),
-            Change::AddNexthop { .. } | Change::DeleteNexthop { .. } => {}
-        }
-    }
-    let more = routes.count().saturating_sub(LINES);
-    if more > 0 {
-        tracing::info!(more, "further routes set or deleted");
     }
 }

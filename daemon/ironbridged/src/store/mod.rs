@@ -18,6 +18,7 @@ pub mod file;
 mod held;
 mod view;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -85,6 +86,14 @@ impl Store {
         match self {
             Store::Etcd(store) => store.reconnect(),
             Store::File(_) => {}
+        }
+    }
+
+    /// How long each lease still lasts, by the last part of its key: for people who ask. Nothing is kept of it.
+    pub async fn ends(&mut self) -> Result<BTreeMap<String, Duration>, StoreError> {
+        match self {
+            Store::Etcd(store) => store.ends().await,
+            Store::File(store) => store.ends().await,
         }
     }
 }

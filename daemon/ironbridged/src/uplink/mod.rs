@@ -22,6 +22,8 @@ pub struct Chosen {
     pub v4: Option<Ipv4Addr>,
     /// The IPv6 address that peers use.
     pub v6: Option<Ipv6Addr>,
+    /// Why this link, in words.
+    pub why: String,
 }
 
 impl Chosen {
@@ -94,40 +96,44 @@ pub struct Candidate {
 
 /// Chooses by the order of flannel-behaviour §3.
 pub fn choose(node: &Node, choice: &UplinkChoice, config: &NetworkConfig) -> Result<Chosen, UplinkError> {
-    let candidate = if choice.wishes.is_empty() {
+    let (candidate, why) = if choice.wishes.is_empty() {
         guess(node, choice, config)?
     } else {
-        let wished = choice.wishes.iter().find_map(|wish| node.fitting(wish, config));
-        wished.ok_or_else(|| none_fits(node, choice))?
+        let fits = |wish: &Wish| Some((node.fitting(wish, config)?, format!("the first that fits: {wish}")));
+        choice.wishes.iter().find_map(fits).ok_or_else(|| none_fits(node, choice))?
     };
-    publish(candidate, choice, config)
+    publish((candidate, why), choice, config)
 }
 
 fn guess<'a>(
     node: &'a Node,
     choice: &UplinkChoice,
     config: &NetworkConfig,
-) -> Result<&'a Candidate, UplinkError> {
+) -> Result<(&'a Candidate, String), UplinkError> {
     let public = choice
         .public_ip
         .filter(|_| config.v4.is_some())
         .map(IpAddr::from)
         .or(choice.public_ipv6.filter(|_| config.v6.is_some()).map(IpAddr::from));
     if let Some(address) = public {
-        return node.owner(address).ok_or(UplinkError::NoOwner(address));
+        let owner = node.owner(address).ok_or(UplinkError::NoOwner(address))?;
+        return Ok((owner, format!("it has the public address {address}")));
     }
     let v4 = node.default_v4.filter(|_| config.v4.is_some());
     let v6 = node.default_v6.filter(|_| config.v6.is_some());
     let name = |index| node.at(index).map_or_else(|| index.to_string(), |c| c.uplink.name.clone());
     match (v4, v6) {
         (Some(v4), Some(v6)) if v4 != v6 => Err(UplinkError::TwoDefaultRoutes { v4: name(v4), v6: name(v6) }),
-        (Some(index), _) | (None, Some(index)) => node.at(index).ok_or(UplinkError::NoDefaultRoute),
+        (Some(index), _) | (None, Some(index)) => {
+            let candidate = node.at(index).ok_or(UplinkError::NoDefaultRoute)?;
+            Ok((candidate, "the default route leaves by it, and no flag says otherwise".to_owned()))
+        }
         (None, None) => Err(UplinkError::NoDefaultRoute),
     }
 }
 
 fn publish(
-    candidate: &Candidate,
+    (candidate, why): (&Candidate, String),
     choice: &UplinkChoice,
     config: &NetworkConfig,
 ) -> Result<Chosen, UplinkError> {
@@ -144,7 +150,7 @@ fn publish(
         let own = candidate.uplink.v4.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(UplinkError::Nat { public, link, own });
     }
-    Ok(Chosen { uplink: candidate.uplink.clone(), v4, v6 })
+    Ok(Chosen { uplink: candidate.uplink.clone(), v4, v6, why })
 }
 
 impl Node {

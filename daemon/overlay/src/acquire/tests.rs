@@ -188,3 +188,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn free_subnets_are_those_that_no_lease_touches() {
+    let leases = vec![lease("10.3.1.0-24", "10.0.0.1"), lease("10.3.2.0-23", "10.0.0.2")];
+    let family = config("").v4.unwrap();
+    assert_eq!(free_subnets(&family, &snapshot(vec![])), (255, 255));
+    assert_eq!(free_subnets(&family, &snapshot(leases)), (255, 252));
+}

@@ -10,6 +10,7 @@
 //!   to an endpoint that is down.
 
 mod connect;
+mod ends;
 mod failure;
 mod fold;
 mod lease;
@@ -18,6 +19,7 @@ mod session;
 mod tls;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -48,6 +50,11 @@ impl EtcdStore {
     /// Takes a new connection for the next request: one from an address that this node lost would hang.
     pub fn reconnect(&mut self) {
         self.session.reconnect();
+    }
+
+    /// How long each lease still lasts, by the last part of its key; see [`ends::ends`].
+    pub(super) async fn ends(&mut self) -> Result<BTreeMap<String, Duration>, StoreError> {
+        Box::pin(ends::ends(&mut self.session)).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! cut at any moment leaves whole files. A lease's end is written before the lease and removed after it: a crash
 //! between the two leaves an end without a lease, which the next read removes, and never a lease without its end.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -84,6 +85,18 @@ impl Locked {
         self.sweep(&names)?;
         let config = if self.root.join(CONFIG).exists() { ConfigKey::Present } else { ConfigKey::Absent };
         Ok(Reading { snapshot, config, next_end })
+    }
+
+    /// How long each lease still lasts, by its key.
+    pub(super) fn ends(&self, now: SystemTime) -> Result<BTreeMap<String, Duration>, StoreError> {
+        let mut left = BTreeMap::new();
+        for name in self.names(EXPIRY)? {
+            let key = name.to_string_lossy().into_owned();
+            if let Some(end) = self.end(&key)? {
+                left.insert(key, end.duration_since(now).unwrap_or_default());
+            }
+        }
+        Ok(left)
     }
 
     /// One lease. One that has ended is removed and not there.

@@ -27,6 +27,7 @@ mod lock;
 mod notice;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -79,6 +80,14 @@ impl FileStore {
             Place::Directory(Root::new(path))
         };
         FileStore { place, clock }
+    }
+
+    /// How long each lease still lasts, by its key.
+    pub(super) async fn ends(&self) -> Result<BTreeMap<String, Duration>, StoreError> {
+        match &self.place {
+            Place::Fixed(_) => Ok(BTreeMap::new()),
+            Place::Directory(root) => root.locked(&self.clock, Locked::ends).await,
+        }
     }
 
     async fn read(&self) -> Result<Reading, StoreError> {

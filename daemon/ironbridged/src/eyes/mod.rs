@@ -1,0 +1,302 @@
+//! What the daemon can be asked: one shared value that its parts tell of their work, read by `/readyz`, `/metrics`, the
+//! status socket and the supervisor.
+//!
+//! Telling costs a lock that is held for an assignment, and some atomic additions; everything else is worked out when
+//! somebody asks.
+
+mod describe;
+mod metrics;
+mod place;
+mod revisions;
+pub mod socket;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ipnetwork::IpNetwork;
+use overlay::{Hop, NetworkConfig};
+use tokio::sync::watch;
+
+use crate::health::Status;
+use crate::store::{Held, Store, StoreError, StoreState, View};
+use crate::tenure::Standing;
+use crate::uplink::Chosen;
+
+pub use metrics::CONTENT_TYPE;
+use metrics::Metrics;
+pub use place::Place;
+use revisions::Revisions;
+
+/// The shared value.
+#[derive(Debug, Clone, Default)]
+pub struct Eyes(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    metrics: Metrics,
+    seen: Mutex<Seen>,
+}
+
+/// What was told last.
+#[derive(Debug, Default)]
+struct Seen {
+    place: Option<Place>,
+    held: Option<Held>,
+    desired: Arc<BTreeMap<IpNetwork, Hop>>,
+    pass: Option<(Instant, Duration, Outcome)>,
+    revisions: Revisions,
+    channels: Option<(watch::Receiver<View>, watch::Receiver<Standing>)>,
+    /// Why the lease could not be kept at the last attempt.
+    trouble: Option<String>,
+}
+
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is as it should be.
+    Done,
+    /// Something failed; it will be tried again.
+    Failed,
+}
+
+/// What made a pass necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The store or the start: what is set now was not there before.
+    News,
+    /// Nothing that the daemon was told: what is set now was altered by somebody.
+    Drift,
+}
+
+/// The objects of one kind in one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// Its name in the metrics.
+    pub kind: &'static str,
+    /// How many should be there.
+    pub desired: usize,
+    /// How many of them are not there after the pass.
+    pub missing: usize,
+    /// How many the pass set.
+    pub set: usize,
+    /// How many it removed.
+    pub removed: usize,
+}
+
+/// What became of an attempt to keep the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Renewed in time.
+    Renewed,
+    /// Rewritten with another address of this node.
+    Moved,
+    /// It was gone and was created again.
+    PutBack,
+    /// Another node has it.
+    Stolen,
+}
+
+impl Eyes {
+    /// The lease is had and the data path begins.
+    pub fn placed(&self, place: Place, held: &Held) {
+        let mut seen = self.seen();
+        seen.place = Some(place);
+        seen.held = Some(held.clone());
+    }
+
+    /// The uplink was chosen anew.
+    pub fn moved(&self, chosen: &Chosen) {
+        if let Some(place) = &mut self.seen().place {
+            place.moved(chosen);
+        }
+    }
+
+    /// Follows the store and the lease's standing from now on, as long as there are any.
+    pub fn follow(&self, views: &watch::Receiver<View>, standing: watch::Receiver<Standing>) {
+        self.seen().channels = Some((views.clone(), standing));
+        let (eyes, mut views) = (self.clone(), views.clone());
+        tokio::spawn(async move {
+            loop {
+                let revision = views.borrow_and_update().snapshot.as_ref().map(|snapshot| snapshot.revision);
+                if let Some(revision) = revision {
+                    eyes.seen().revisions.saw(revision, Instant::now());
+                }
+                if views.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// A pass is over.
+    pub fn passed(&self, began: Instant, cause: Cause, (outcome, accounts): (Outcome, &[Account])) {
+        let metrics = &self.0.metrics;
+        let took = began.elapsed();
+        metrics.settle.observe(took.as_secs_f64());
+        let name = match outcome {
+            Outcome::Done => "done",
+            Outcome::Failed => "failed",
+        };
+        metrics.passes.get_or_create(&[("outcome", name)]).inc();
+        metrics.last_pass.set(unix(SystemTime::now()));
+        for account in accounts {
+            self.count(cause, account);
+        }
+        self.seen().pass = Some((Instant::now(), took, outcome));
+    }
+
+    fn count(&self, cause: Cause, account: &Account) {
+        let metrics = &self.0.metrics;
+        let kind = [("kind", account.kind)];
+        metrics.desired.get_or_create(&kind).set(whole(account.desired));
+        metrics.missing.get_or_create(&kind).set(whole(account.missing));
+        metrics.changes.get_or_create(&kind).inc_by(count(account.set + account.removed));
+        let repaired = match cause {
+            Cause::News => 0,
+            Cause::Drift => account.set,
+        };
+        metrics.repairs.get_or_create(&kind).inc_by(count(repaired));
+    }
+
+    /// The kernel refused so many changes.
+    pub fn refused(&self, changes: usize) {
+        self.0.metrics.refusals.inc_by(count(changes));
+    }
+
+    /// The routes that should be there.
+    pub fn wants(&self, routes: &BTreeMap<IpNetwork, Hop>) {
+        let known = self.seen().desired.clone();
+        if *known != *routes {
+            self.seen().desired = Arc::new(routes.clone());
+        }
+    }
+
+    /// The lease could not be kept this time.
+    pub fn failed(&self, why: &StoreError) {
+        self.count_renewal("failed");
+        self.seen().trouble = Some(format!("the lease could not be renewed, it is tried again: {why}"));
+    }
+
+    /// The lease was looked after; `held` is what the node holds now.
+    pub fn renewed(&self, renewal: Renewal, held: &Held) {
+        let outcome = match renewal {
+            Renewal::Renewed => "renewed",
+            Renewal::Moved => "moved",
+            Renewal::PutBack => "put_back",
+            Renewal::Stolen => "stolen",
+        };
+        self.count_renewal(outcome);
+        let mut seen = self.seen();
+        seen.held = Some(held.clone());
+        seen.trouble = None;
+    }
+
+    fn count_renewal(&self, outcome: &'static str) {
+        self.0.metrics.renewals.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Every change is one assignment: what a thread left that panicked is whole.
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a reader needs: the shared value and the daemon's own verdict.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// What the parts told.
+    pub eyes: Eyes,
+    /// Whether it is ready, and why not.
+    pub status: watch::Receiver<Status>,
+    /// A way to the store of its own, for those who ask: it connects when the first one does.
+    pub store: Arc<tokio::sync::Mutex<Store>>,
+}
+
+impl Sight {
+    /// The text of `/metrics`.
+    pub fn metrics(&self) -> String {
+        let metrics = &self.eyes.0.metrics;
+        let status = self.status.borrow().clone();
+        metrics.ready.set(i64::from(status.ready));
+        metrics.problems.set(whole(status.problems.len()));
+        let seen = self.eyes.seen();
+        let end = seen.held.as_ref().and_then(|held| held.expires);
+        metrics.lease_expiry.set(end.map_or(0.0, in_unix_time));
+        if let Some((views, standing)) = &seen.channels {
+            metrics.lease_held.set(i64::from(*standing.borrow() == Standing::Held));
+            show_store(metrics, &views.borrow(), &seen);
+        }
+        metrics.text()
+    }
+}
+
+fn show_store(metrics: &Metrics, view: &View, seen: &Seen) {
+    let stale = match &view.state {
+        StoreState::Live => None,
+        StoreState::Stale { since, .. } => Some(since.elapsed()),
+    };
+    metrics.store_up.set(i64::from(stale.is_none()));
+    metrics.store_stale.set(stale.unwrap_or_default().as_secs_f64());
+    let Some(snapshot) = &view.snapshot else { return };
+    metrics.store_revision.set(snapshot.revision);
+    metrics.leases.set(whole(snapshot.leases.len()));
+    metrics.junk.set(whole(snapshot.junk.len()));
+    let own = seen.held.as_ref().map(|held| held.lease.subnets);
+    metrics.peers.set(whole(snapshot.leases.iter().filter(|lease| Some(lease.subnets) != own).count()));
+    for (family, range) in seen.place.iter().flat_map(|place| families(&place.config)) {
+        let (all, free) = overlay::free_subnets(&range, snapshot);
+        metrics.subnets.get_or_create(&[("family", family)]).set(i64::try_from(all).unwrap_or(i64::MAX));
+        metrics
+            .subnets_free
+            .get_or_create(&[("family", family)])
+            .set(i64::try_from(free).unwrap_or(i64::MAX));
+    }
+}
+
+fn families(config: &NetworkConfig) -> impl Iterator<Item = (&'static str, overlay::FamilyConfig)> {
+    config.v4.map(|family| ("ipv4", family)).into_iter().chain(config.v6.map(|family| ("ipv6", family)))
+}
+
+fn whole(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn unix(moment: SystemTime) -> f64 {
+    moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// A moment that is to come, as seconds since 1970.
+fn in_unix_time(moment: Instant) -> f64 {
+    unix(SystemTime::now() + moment.saturating_duration_since(Instant::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_asked_for_is_a_repair() {
+        let eyes = Eyes::default();
+        let account = |set, removed| Account { kind: "route", desired: 9, missing: 1, set, removed };
+        let store = Store::File(crate::store::FileStore::new(std::path::Path::new("/nowhere")));
+        let status = watch::channel(Status::waiting("x")).1;
+        let sight = Sight { eyes: eyes.clone(), status, store: Arc::new(tokio::sync::Mutex::new(store)) };
+        let value = |name: &str| {
+            let text = sight.metrics();
+            let line = text.lines().find(|line| line.starts_with(&format!("ironbridged_{name} "))).unwrap();
+            line.rsplit(' ').next().unwrap().to_owned()
+        };
+        let route = |name: &str| value(&format!("{name}{{kind=\"route\"}}"));
+        eyes.passed(Instant::now(), Cause::News, (Outcome::Done, &[account(5, 1)]));
+        assert_eq!([route("changes_total"), route("repairs_total")], ["6", "0"]);
+        eyes.passed(Instant::now(), Cause::Drift, (Outcome::Failed, &[account(2, 3)]));
+        assert_eq!([route("changes_total"), route("repairs_total")], ["11", "2"]);
+        assert_eq!([route("objects_missing"), value("settle_seconds_count")], ["1", "2"]);
+        assert_eq!(value("passes_total{outcome=\"failed\"}"), "1");
+    }
+}

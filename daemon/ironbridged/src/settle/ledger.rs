@@ -1,0 +1,61 @@
+//! What one pass did, kind by kind, for those who ask.
+
+use std::time::Instant;
+
+use overlay::{Change, Desired};
+
+use crate::eyes::{Account, Cause, Eyes, Outcome};
+
+/// The accounts of the present pass.
+#[derive(Debug)]
+pub struct Ledger {
+    eyes: Eyes,
+    cause: Cause,
+    accounts: Vec<Account>,
+}
+
+impl Ledger {
+    /// The first pass puts everything in place: none of it is a repair.
+    pub fn new(eyes: Eyes) -> Self {
+        Ledger { eyes, cause: Cause::News, accounts: Vec::new() }
+    }
+
+    /// A snapshot arrived: what the next pass sets is what the leases ask for.
+    pub fn news(&mut self) {
+        self.cause = Cause::News;
+    }
+
+    /// Of `all` rules so many were put in place; `None` when that failed.
+    pub fn rules(&mut self, all: usize, put: Option<usize>) {
+        let missing = put.map_or(all, |_| 0);
+        let set = put.unwrap_or(0);
+        self.accounts.push(Account { kind: "rule", desired: all, missing, set, removed: 0 });
+    }
+
+    /// The routes of `desired` were set by `changes`, of which the kernel refused some; others' routes were `blocking`.
+    pub fn routes(&mut self, desired: &Desired, changes: &[Change], (refused, blocking): (usize, usize)) {
+        let number = |is_it: fn(&Change) -> bool| changes.iter().filter(|change| is_it(change)).count();
+        let put = number(|change| matches!(change, Change::PutRoute { .. }));
+        let failed = put.min(refused);
+        self.accounts.push(Account {
+            kind: "route",
+            desired: desired.routes.len(),
+            missing: failed + blocking,
+            set: put - failed,
+            removed: number(|change| matches!(change, Change::DeleteRoute(_))),
+        });
+        self.eyes.refused(refused);
+        self.eyes.wants(&desired.routes);
+    }
+
+    /// The pass is over.
+    pub fn close(&mut self, began: Instant, failed: &[String]) {
+        let outcome = if failed.is_empty() { Outcome::Done } else { Outcome::Failed };
+        self.eyes.passed(began, self.cause, (outcome, &self.accounts));
+        self.accounts.clear();
+        // What could not be done yet is still news when it is tried again.
+        if outcome == Outcome::Done {
+            self.cause = Cause::Drift;
+        }
+    }
+}
