@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernel::{Address, Cause, Group, Link, Monitor, Operstate, PortState, Route, Start, sysctl};
+use kernel::{Address, Cause, Group, Link, Monitor, Operstate, PortState, Route, Start, linger, sysctl};
 
 use crate::error::{Error, On};
 use crate::guard;
@@ -20,6 +20,9 @@ const CARRIER_DEADLINE: Duration = Duration::from_millis(250);
 
 /// How long duplicate address detection may take, as in the reference (`SettleAddresses`).
 const DAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// From so many ports on it takes longer to hand an announcement to all of them than to let a child process wait for it.
+const CROWD: u16 = 256;
 
 /// `EXFULL`: the bridge has `BR_MAX_PORTS` ports.
 const EXCHANGE_FULL: i32 = 54;
@@ -60,7 +63,7 @@ impl Step {
             Self::ForgetNeighbours { bridge, addresses } => {
                 shared::forget_neighbours(world, bridge, addresses)
             }
-            Self::Announce { ifname } => announce(world, ifname),
+            Self::Announce { ifname, host } => announce(world, ifname, host),
         }
     }
 }
@@ -177,9 +180,13 @@ fn unsettled(world: &mut World, ifname: &str) -> Result<(), Error> {
     }
 }
 
-fn announce(world: &mut World, ifname: &str) -> Result<(), Error> {
+fn announce(world: &mut World, ifname: &str, host: &str) -> Result<(), Error> {
     let link = world.known(Place::Sandbox, ifname)?;
     let link = link.ok_or_else(|| Error::LinkGone { name: ifname.to_owned() })?;
+    let port = world.known(Place::Host, host)?.and_then(|host| host.port_number);
+    if port.is_some_and(|number| number >= CROWD) {
+        return linger::announce_later(world.rtnl(Place::Sandbox), &link).on(ifname);
+    }
     world.rtnl(Place::Sandbox).announce(&link).on(ifname)
 }
 

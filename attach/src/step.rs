@@ -95,6 +95,8 @@ pub enum Step {
     Announce {
         /// Interface in the sandbox.
         ifname: String,
+        /// Host end.
+        host: String,
     },
 }
 

@@ -88,6 +88,7 @@ pub(crate) mod ifla {
 
     pub(crate) const BRPORT_STATE: u16 = 1;
     pub(crate) const BRPORT_MODE: u16 = 4;
+    pub(crate) const BRPORT_NO: u16 = 18;
     pub(crate) const BRPORT_ISOLATED: u16 = 33;
 
     /// Value of `EXT_MASK`: `RTEXT_FILTER_SKIP_STATS`, leaves the counters of IPv6 (about 500 bytes) out of an answer.

@@ -1,7 +1,7 @@
 //! Bridges and their ports.
 
 use crate::{
-    Error, Mac, Rtnl,
+    Error, Link, Mac, Rtnl,
     abi::{af, ifla, rtm},
     link::{create_message, fixed},
     wire::{Attribute, Message},
@@ -98,17 +98,18 @@ impl Rtnl {
 }
 
 /// Reads `IFLA_INFO_SLAVE_DATA` of a bridge port.
-pub(crate) fn read_port(data: &Attribute<'_>) -> (Option<BridgePort>, Option<PortState>) {
-    let (mut port, mut state) = (BridgePort::default(), None);
+pub(crate) fn read_port(data: &Attribute<'_>, link: &mut Link) {
+    let mut port = BridgePort::default();
     for attribute in data.nested() {
         match attribute.kind {
             ifla::BRPORT_MODE => port.hairpin = attribute.u8() == Some(1),
             ifla::BRPORT_ISOLATED => port.isolated = attribute.u8() == Some(1),
-            ifla::BRPORT_STATE => state = port_state(attribute.u8()),
+            ifla::BRPORT_STATE => link.port_state = port_state(attribute.u8()),
+            ifla::BRPORT_NO => link.port_number = attribute.u16(),
             _ => {}
         }
     }
-    (Some(port), state)
+    link.port = Some(port);
 }
 
 fn port_state(value: Option<u8>) -> Option<PortState> {

@@ -55,6 +55,8 @@ pub struct Link {
     pub port: Option<BridgePort>,
     /// State as a port of a bridge, if it is one.
     pub port_state: Option<PortState>,
+    /// Number as a port of a bridge, if it is one: the lowest that was free, from 1 on.
+    pub port_number: Option<u16>,
 }
 
 /// Operational state of a link (RFC 2863, `linux/if.h`).
@@ -140,9 +142,7 @@ impl Rtnl {
 
     /// Gives a link a hardware address.
     pub fn set_link_mac(&mut self, index: u32, mac: Mac) -> Result<(), Error> {
-        let mut message = set(index);
-        message.put(ifla::ADDRESS, &mac.0);
-        self.change(message, || format!("setting the MAC address of link {index} to {mac}"))
+        self.change(mac_message(index, mac), || format!("setting the MAC address of link {index} to {mac}"))
     }
 
     /// Sets the largest packet of a link, in bytes.
@@ -252,6 +252,12 @@ pub(crate) fn raise_message(index: u32) -> Message {
             v4.nest(ifla::INET_CONF, |settings| settings.put_u32(ifla::ARP_NOTIFY, 1));
         });
     });
+    message
+}
+
+pub(crate) fn mac_message(index: u32, mac: Mac) -> Message {
+    let mut message = set(index);
+    message.put(ifla::ADDRESS, &mac.0);
     message
 }
 

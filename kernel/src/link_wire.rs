@@ -69,7 +69,7 @@ fn read_info(link: &mut Link, info: &Attribute<'_>) {
             }
             ifla::INFO_SLAVE_KIND => controller_kind = attribute.text(),
             ifla::INFO_SLAVE_DATA if controller_kind == "bridge" => {
-                (link.port, link.port_state) = read_port(&attribute);
+                read_port(&attribute, link);
             }
             _ => {}
         }

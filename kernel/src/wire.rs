@@ -190,6 +190,10 @@ impl<'a> Attribute<'a> {
         self.value.first().copied()
     }
 
+    pub(crate) fn u16(&self) -> Option<u16> {
+        u16_at(self.value, 0)
+    }
+
     pub(crate) fn u32(&self) -> Option<u32> {
         u32_at(self.value, 0)
     }

@@ -191,7 +191,13 @@ fn the_end_of_duplicate_address_detection_is_awaited() {
 
 /// A link's announcement reaches the other side, which had other MAC addresses for these IP addresses.
 #[test]
-fn an_announcement_corrects_a_stale_neighbour() {
+fn an_announcement_corrects_a_stale_neighbour_waited_for_or_not() {
+    for announce in [Rtnl::announce, linger::announce_later] {
+        stale_neighbours_are_corrected_by(announce);
+    }
+}
+
+fn stale_neighbours_are_corrected_by(announce: fn(&mut Rtnl, &Link) -> Result<(), Error>) {
     let (mut node, mut pod) = (Node::new(), Node::new());
     let (here, there) = node.cable("veth0", &mut pod, "eth0");
     node.nl.add_address(here, net("10.9.0.1/24"), Dad::Skip).unwrap();
@@ -215,7 +221,7 @@ fn an_announcement_corrects_a_stale_neighbour() {
             .unwrap();
     }
     let eth0 = pod.link("eth0");
-    pod.nl.announce(&eth0).unwrap();
+    announce(&mut pod.nl, &eth0).unwrap();
     for address in ["10.9.0.2", "fd09::2"] {
         let address: std::net::IpAddr = address.parse().unwrap();
         until(

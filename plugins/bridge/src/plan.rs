@@ -123,7 +123,7 @@ pub fn network_steps(conf: &Conf, layer3: &Layer3, attachment: &Attachment, gran
         let addresses = grant.addresses().map(Cidr::ip).collect();
         steps.push(Step::ForgetNeighbours { bridge: conf.bridge.clone(), addresses });
     }
-    steps.push(Step::Announce { ifname: ifname.clone() });
+    steps.push(Step::Announce { ifname: ifname.clone(), host: host_veth(attachment) });
     steps
 }
 
