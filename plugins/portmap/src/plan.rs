@@ -10,7 +10,7 @@ use kernel::Family;
 use crate::Cause;
 use crate::conf::Conf;
 use crate::mapping::Key;
-use crate::owner::{Owner, host_end};
+use crate::owner::{Owner, host_end, host_links};
 
 /// Everything that the plugin makes for one attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Plan {
     pub addresses: Vec<Cidr>,
     /// The ports.
     pub publications: Vec<Publication>,
+    /// Links of the host that the plugins before tell of.
+    pub links: Vec<String>,
 }
 
 /// A key and where it leads.
@@ -48,7 +50,8 @@ impl Plan {
         }
         let publications = publications(conf, &addresses);
         let owner = Owner::of(&attachment, host_end(previous), publications.len());
-        Ok(Self { attachment, owner, addresses, publications })
+        let links = host_links(previous).map(str::to_owned).collect();
+        Ok(Self { attachment, owner, addresses, publications, links })
     }
 
     /// The sandbox's address of a family.
