@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use ::firewall::conf::{Conf, Policed, Policy, addresses, host_interfaces};
-use ::firewall::ruleset::{FORWARD, Place, Ruleset, parse};
+use ::firewall::ruleset::{FORWARD, Found, Place, Ruleset, parse};
 use ::firewall::script::{Chains, additions, missing, removals};
+use ::firewall::shape::Shape;
 
 use crate::targets::chained::{call, reached, refused};
 use crate::verdict::{Broken, Verdict, hold, same};
@@ -65,12 +66,28 @@ pub fn saved(data: &[u8]) -> Verdict {
         removal.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with("-D ")).count();
     same("one deletion a rule", &deletions, &doomed.len())?;
     let isolated = ruleset.of_bridge("cni0").count();
-    Ok(reached(&(accepted.len(), isolated, ruleset.jumps(FORWARD, "CNI-FORWARD"), shapes(&ruleset))))
+    let jumps = ruleset.jumps(FORWARD, "CNI-FORWARD");
+    Ok(reached(&(accepted.is_empty(), isolated == 0, jumps, shapes(&ruleset))))
 }
 
-fn shapes(ruleset: &Ruleset) -> Vec<String> {
-    let mut shapes: Vec<String> = ruleset.rules.iter().map(|found| format!("{:?}", found.shape)).collect();
-    shapes.sort();
+/// Which parts the first rules have: what is in them is the input's.
+fn shapes(ruleset: &Ruleset) -> Vec<[bool; 8]> {
+    let parts = |found: &Found| {
+        let Shape { input, output, source, destination, states, comment, target, strange } = &found.shape;
+        [
+            input.is_some(),
+            output.is_some(),
+            source.is_some(),
+            destination.is_some(),
+            *states > 0,
+            comment.is_some(),
+            target.is_some(),
+            *strange > 0,
+        ]
+    };
+    let mut shapes: Vec<[bool; 8]> = ruleset.rules.iter().map(parts).collect();
+    shapes.sort_unstable();
     shapes.dedup();
+    shapes.truncate(2);
     shapes
 }

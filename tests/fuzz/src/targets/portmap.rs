@@ -75,5 +75,7 @@ pub fn saved(data: &[u8]) -> Verdict {
     let removal = present.removal(own);
     let deletions = removal.lines().filter(|line| line.starts_with("-D ")).count();
     same("one deletion a rule", &deletions, &present.entries.len())?;
-    Ok(reached(&present))
+    // What the entries are is the input's.
+    let has_entries = !present.entries.is_empty();
+    Ok(reached(&(Present { entries: Vec::new(), ..present }, has_entries)))
 }
