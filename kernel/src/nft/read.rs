@@ -147,7 +147,7 @@ fn remark(attributes: Attributes<'_>, kind: u16) -> Option<String> {
     comment::read(attributes.find(kind)?.value)
 }
 
-fn read_table(received: &Received<'_>) -> TableState {
+pub(super) fn read_table(received: &Received<'_>) -> TableState {
     let attributes = Attributes::of(received);
     TableState {
         name: attributes.text(TABLE).unwrap_or_default(),
@@ -155,7 +155,7 @@ fn read_table(received: &Received<'_>) -> TableState {
     }
 }
 
-fn read_chain(received: &Received<'_>) -> ChainState {
+pub(super) fn read_chain(received: &Received<'_>) -> ChainState {
     let attributes = Attributes::of(received);
     ChainState {
         table: attributes.text(TABLE).unwrap_or_default(),
@@ -175,7 +175,7 @@ fn read_base(chain: Attributes<'_>) -> Option<Base> {
     })
 }
 
-fn read_set(received: &Received<'_>) -> SetState {
+pub(super) fn read_set(received: &Received<'_>) -> SetState {
     let attributes = Attributes::of(received);
     let flags = attributes.u32(set::FLAGS).unwrap_or_default();
     SetState {
