@@ -31,7 +31,8 @@ pub(crate) fn commit(nft: &mut Nft, transaction: Transaction) -> Result<bool, Er
 pub(crate) fn mark_for_removal(
     nft: &mut Nft,
     removal: &mut Transaction,
-    (sets, which): (&[SetName<'_>], impl Fn(&Element) -> bool),
+    sets: &[SetName<'_>],
+    which: impl Fn(&Element) -> bool,
 ) -> Result<(), Error> {
     for set in sets {
         for element in elements(nft, *set)?.into_iter().filter(&which) {

@@ -37,7 +37,7 @@ pub use batch::Batch;
 pub use bridge::{Bridge, BridgePort, Creation, PortState};
 pub use class::{Class, HtbClass};
 pub use conntrack::{Conntrack, Flow, FlowFilter};
-pub use error::{Cause, Error};
+pub use error::{Absent, Cause, Error};
 pub use filter::{Filter, Match, Side, Verdict};
 pub use ifb::Ifb;
 pub use link::{Link, Multicast, Operstate, Promiscuity};

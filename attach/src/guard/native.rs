@@ -63,7 +63,7 @@ pub(super) fn add(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -> 
     }
     let mut anew = Transaction::new();
     make_shared(&mut anew);
-    mark_for_removal(nft, &mut anew, (&SETS, |element| is_ours(element, attachment)))?;
+    mark_for_removal(nft, &mut anew, &SETS, |element| is_ours(element, attachment))?;
     add_elements(&mut anew, attachment, allowed);
     Ok(anew.commit(nft)?)
 }
@@ -193,14 +193,14 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment) -> Result<bool, Err
         return Ok(false);
     }
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, (&SETS, |element| is_ours(element, attachment)))?;
+    mark_for_removal(nft, &mut removal, &SETS, |element| is_ours(element, attachment))?;
     commit(nft, removal)
 }
 
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, (&SETS, |element| is_stale(element, network, valid)))?;
+    mark_for_removal(nft, &mut removal, &SETS, |element| is_stale(element, network, valid))?;
     commit(nft, removal).map(|_| ())
 }
 

@@ -166,7 +166,7 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment, hints: &[Cidr]) -> 
         }
     }
     if removal.is_empty() {
-        mark_for_removal(nft, &mut removal, (&MAPS, |element| is_ours(element, attachment)))?;
+        mark_for_removal(nft, &mut removal, &MAPS, |element| is_ours(element, attachment))?;
     }
     commit(nft, removal)
 }
@@ -174,7 +174,7 @@ pub(super) fn remove(nft: &mut Nft, attachment: &Attachment, hints: &[Cidr]) -> 
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, (&MAPS, |element| is_stale(element, network, valid)))?;
+    mark_for_removal(nft, &mut removal, &MAPS, |element| is_stale(element, network, valid))?;
     commit(nft, removal).map(|_| ())
 }
 

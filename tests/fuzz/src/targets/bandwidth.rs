@@ -6,18 +6,14 @@ use ::bandwidth::plan::{Step, steps};
 use kernel::Burst;
 use kernel::psched::Clock;
 
-use crate::targets::chained::{call, reached, refused};
+use crate::targets::chained::{accepted, reached};
 use crate::verdict::{Broken, Verdict, hold, same};
 
 /// A configuration: a limit lets at least a byte through, none of its numbers wraps, and CHECK knows what ADD makes.
 pub fn conf(data: &[u8]) -> Verdict {
-    let call = match call(data) {
-        Ok(call) => call,
+    let (_, conf) = match accepted(data, Conf::of) {
+        Ok(both) => both,
         Err(verdict) => return verdict,
-    };
-    let conf = match Conf::of(&call) {
-        Ok(conf) => conf,
-        Err(error) => return refused(&error.into()),
     };
     let steps = steps(&conf);
     same("a plan for a limit", &steps.is_empty(), &conf.is_empty())?;

@@ -5,11 +5,16 @@ use cni::{Call, Code, Error, Version};
 use crate::targets::request::{Request, error_document};
 use crate::verdict::{Reached, Verdict, hold};
 
-/// The call of an ADD with this configuration, or the verdict on what the protocol refuses.
-pub fn call(stdin: &[u8]) -> Result<Call, Verdict> {
+/// The call of an ADD with this configuration and what the plugin means by it; or the verdict on what is refused.
+pub fn accepted<C>(
+    stdin: &[u8],
+    of: impl FnOnce(&Call) -> Result<C, attach::Error>,
+) -> Result<(Call, C), Verdict> {
     let request = Request::of("ADD", ("c1", "eth0"), "/nonexistent", stdin);
-    Call::read(&request.env(), request.stdin, &Version::ALL, &[])
-        .map_err(|error| error_document(&error).map(|()| Reached::at(&error.msg)))
+    let call = Call::read(&request.env(), request.stdin, &Version::ALL, &[])
+        .map_err(|error| error_document(&error).map(|()| Reached::at(&error.msg)))?;
+    let conf = of(&call).map_err(|error| refused(&error.into()))?;
+    Ok((call, conf))
 }
 
 /// A refused configuration has one of the codes for it.

@@ -7,18 +7,14 @@ use ::firewall::ruleset::{FORWARD, Found, Place, Ruleset, parse};
 use ::firewall::script::{Chains, additions, missing, removals};
 use ::firewall::shape::Shape;
 
-use crate::targets::chained::{call, reached, refused};
+use crate::targets::chained::{accepted, reached};
 use crate::verdict::{Broken, Verdict, hold, same};
 
 /// A configuration: what it makes of the reference's chains has no line that is none of ours.
 pub fn conf(data: &[u8]) -> Verdict {
-    let call = match call(data) {
-        Ok(call) => call,
+    let (call, conf) = match accepted(data, Conf::of) {
+        Ok(both) => both,
         Err(verdict) => return verdict,
-    };
-    let conf = match Conf::of(&call) {
-        Ok(conf) => conf,
-        Err(error) => return refused(&error.into()),
     };
     let previous = call.prev_result.as_ref();
     let addresses = addresses(previous);

@@ -5,18 +5,14 @@ use ::portmap::conf::{Backend, Conf, Scope};
 use ::portmap::plan::Plan;
 use kernel::Family;
 
-use crate::targets::chained::{call, reached, refused};
+use crate::targets::chained::{accepted, reached};
 use crate::verdict::{Broken, Verdict, hold, same};
 
 /// A configuration: a key is there once, DEL has a hint of each, and the text for iptables has no line that is none of ours.
 pub fn conf(data: &[u8]) -> Verdict {
-    let call = match call(data) {
-        Ok(call) => call,
+    let (call, conf) = match accepted(data, Conf::of) {
+        Ok(both) => both,
         Err(verdict) => return verdict,
-    };
-    let conf = match Conf::of(&call) {
-        Ok(conf) => conf,
-        Err(error) => return refused(&error.into()),
     };
     let mut keys: Vec<_> =
         conf.mappings.iter().flat_map(|mapping| mapping.keys().collect::<Vec<_>>()).collect();

@@ -4,18 +4,14 @@ use ::sbr::conf::Conf;
 use ::sbr::plan::{Observed, addresses, plan, priority};
 use ::vrf::conf::Conf as Vrf;
 
-use crate::targets::chained::{call, reached, refused};
+use crate::targets::chained::{accepted, reached};
 use crate::verdict::{Verdict, hold, same};
 
 /// A configuration of sbr: one rule an address, each with the priority of its interface, to a table that is not the kernel's.
 pub fn sbr(data: &[u8]) -> Verdict {
-    let call = match call(data) {
-        Ok(call) => call,
+    let (call, conf) = match accepted(data, Conf::of) {
+        Ok(both) => both,
         Err(verdict) => return verdict,
-    };
-    let conf = match Conf::of(&call) {
-        Ok(conf) => conf,
-        Err(error) => return refused(&error.into()),
     };
     let Some(previous) = &call.prev_result else { return Ok(reached(&conf)) };
     let addresses = addresses(previous, &call.ifname);
@@ -31,13 +27,9 @@ pub fn sbr(data: &[u8]) -> Verdict {
 
 /// A configuration of vrf: the name is one of an interface.
 pub fn vrf(data: &[u8]) -> Verdict {
-    let call = match call(data) {
-        Ok(call) => call,
-        Err(verdict) => return verdict,
-    };
-    match Vrf::of(&call) {
-        Err(error) => refused(&error.into()),
-        Ok(conf) => {
+    match accepted(data, Vrf::of) {
+        Err(verdict) => verdict,
+        Ok((_, conf)) => {
             let bad = |c: char| c == '/' || c == ':' || c.is_whitespace();
             let is_name = (1..=15).contains(&conf.name.len()) && !conf.name.contains(bad);
             hold(is_name, || format!("{conf:?}"))?;

@@ -9,20 +9,16 @@ use ::tuning::keys::{Parameter, path};
 use cni::Attachment;
 
 use crate::scratch::Scratch;
-use crate::targets::chained::{call, reached, refused};
+use crate::targets::chained::{accepted, reached, refused};
 use crate::verdict::{Broken, Verdict, hold, must, same};
 
 /// A configuration: no parameter is out of the sandbox, and DEL finds the files of ADD.
 pub fn conf(data: &[u8]) -> Verdict {
-    let call = match call(data) {
-        Ok(call) => call,
+    let (call, conf) = match accepted(data, Conf::of) {
+        Ok(both) => both,
         Err(verdict) => return verdict,
     };
     let scope = Scope::of(&call);
-    let conf = match Conf::of(&call) {
-        Ok(conf) => conf,
-        Err(error) => return refused(&error.into()),
-    };
     same("where backups are", &must("DEL reads what ADD read", scope)?.data_dir, &conf.data_dir)?;
     for parameter in &conf.parameters {
         inside(&parameter.path)?;
