@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernel::{Address, BridgePort, Cause, Group, Link, Monitor, Operstate, PortState, Route, sysctl};
+use kernel::{Address, BridgePort, Cause, Group, Link, Monitor, Operstate, PortState, Route, Start, sysctl};
 
 use crate::error::{Error, On};
 use crate::guard;
@@ -49,8 +49,10 @@ impl Step {
                 masquerade::add(*backend, attachment, addresses)
             }
             Self::GuardPort(wanted) => guard::add(world, wanted),
-            Self::AwaitPort { host, bridge } => {
-                await_port(world, host)?;
+            Self::OpenPort { host, ifname, bridge } => {
+                world.rtnl(Place::Host).set_named_link_up(host).on(host)?;
+                await_open(world, (Place::Host, host), passes_frames)?;
+                await_open(world, (Place::Sandbox, ifname), |link| link.running == Operstate::Up)?;
                 await_carrier(world, bridge)
             }
             Self::ForgetNeighbours { bridge, addresses } => {
@@ -91,8 +93,7 @@ pub(crate) fn together(steps: &[Step], world: &mut World) -> Result<(), Error> {
 }
 
 fn set_port(world: &mut World, host: &str, port: BridgePort, mark: &str) -> Result<(), Error> {
-    let index = world.index(Place::Host, host)?;
-    world.rtnl(Place::Host).dress_bridge_port(index, port, mark).on(host)
+    world.rtnl(Place::Host).dress_bridge_port(host, port, mark).on(host)
 }
 
 fn create_veth(world: &mut World, veth: &Veth) -> Result<(), Error> {
@@ -106,6 +107,7 @@ fn create_veth(world: &mut World, veth: &Veth) -> Result<(), Error> {
         peer_netns,
         mtu: veth.mtu,
         controller: Some(controller),
+        start: Start::Down,
     };
     // By its mark GC finds a pair whose ADD was killed.
     match rtnl.create_marked_veth(&pair, Mark::of(&veth.attachment).as_str()) {
@@ -183,27 +185,34 @@ fn announce(world: &mut World, ifname: &str) -> Result<(), Error> {
     world.rtnl(Place::Sandbox).announce(&link).on(ifname)
 }
 
-fn await_port(world: &mut World, host: &str) -> Result<(), Error> {
+/// Waits until an end of the pair passes frames. Since Linux 6.8 the question itself lets the kernel finish what carrier
+/// brings (`linkwatch_sync_dev`); before, a worker does it a moment later, and until then the end drops what it is given.
+fn await_open(
+    world: &mut World,
+    (place, name): (Place, &str),
+    open: impl Fn(&Link) -> bool,
+) -> Result<(), Error> {
     let started = Instant::now();
-    let index = world.index(Place::Host, host)?;
-    let rtnl = world.rtnl(Place::Host);
-    let mut last = rtnl.link_at(index)?;
-    if !last.as_ref().is_some_and(passes_frames) {
-        let mut monitor = Monitor::open(&[Group::Link])?;
-        let until = (index, started + PORT_DEADLINE);
-        match rtnl.wait_link(&mut monitor, until, |link| link.is_none_or(passes_frames)) {
+    let mut last = world.look(place, name)?;
+    if let Some(link) = last.as_ref().filter(|link| !open(link)) {
+        let until = (link.index, started + PORT_DEADLINE);
+        let mut monitor = match place {
+            Place::Host => Monitor::open(&[Group::Link])?,
+            Place::Sandbox => world.visit(|| Monitor::open(&[Group::Link]))??,
+        };
+        match world.rtnl(place).wait_link(&mut monitor, until, |link| link.is_none_or(&open)) {
             Ok(link) => last = link,
             Err(kernel::Error::Failed { cause: Cause::DeadlinePassed, .. }) => {}
             Err(failure) => return Err(failure.into()),
         }
     }
     match last {
-        Some(link) if passes_frames(&link) => {
-            world.remember(Place::Host, link);
+        Some(link) if open(&link) => {
+            world.remember(place, link);
             Ok(())
         }
         last => Err(Error::PortStayedDown {
-            name: host.to_owned(),
+            name: name.to_owned(),
             waited_ms: started.elapsed().as_millis(),
             state: last
                 .map_or_else(|| "gone".to_owned(), |link| format!("{:?}", link.running).to_lowercase()),

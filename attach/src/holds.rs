@@ -34,7 +34,7 @@ impl Step {
             Self::GuardPort(wanted) => guard::holds(world, wanted),
             Self::Sysctls(..)
             | Self::AwaitAddresses { .. }
-            | Self::AwaitPort { .. }
+            | Self::OpenPort { .. }
             | Self::ForgetNeighbours { .. }
             | Self::Announce { .. } => Ok(()),
         }

@@ -75,10 +75,13 @@ pub enum Step {
     },
     /// Frames that come from the sandbox carry its own source addresses.
     GuardPort(Guard),
-    /// The host end forwards frames, and so does the bridge, whose carrier comes with its first port's.
-    AwaitPort {
+    /// Both ends pass frames, and so does the bridge, whose carrier comes with its first port's. The host end is raised now,
+    /// after [`Step::RaiseLink`]: an end without carrier must not be up for long ([`kernel::Veth::start`]).
+    OpenPort {
         /// Host end.
         host: String,
+        /// Interface in the sandbox.
+        ifname: String,
         /// Bridge.
         bridge: String,
     },

@@ -78,8 +78,9 @@ impl Rtnl {
     ///
     /// # Errors
     /// `EINVAL` or `EOPNOTSUPP` if the link is not the port of a bridge.
-    pub fn dress_bridge_port(&mut self, index: u32, port: BridgePort, alias: &str) -> Result<(), Error> {
-        let mut message = Message::new(rtm::NEWLINK, 0, fixed(index, 0, 0).as_flattened());
+    pub fn dress_bridge_port(&mut self, name: &str, port: BridgePort, alias: &str) -> Result<(), Error> {
+        let mut message = Message::new(rtm::NEWLINK, 0, fixed(0, 0, 0).as_flattened());
+        message.put_text(ifla::IFNAME, name);
         message.nest(ifla::LINKINFO, |info| {
             info.put_text(ifla::INFO_SLAVE_KIND, "bridge");
             info.nest(ifla::INFO_SLAVE_DATA, |data| {
@@ -93,7 +94,7 @@ impl Rtnl {
                 v6.put(ifla::INET6_ADDR_GEN_MODE, &[ifla::ADDR_GEN_NONE]);
             });
         });
-        self.change(message, || format!("setting flags and alias of bridge port {index}"))
+        self.change(message, || format!("setting flags and alias of bridge port {name}"))
     }
 }
 

@@ -40,7 +40,7 @@ pub use conntrack::{Conntrack, Flow, FlowFilter};
 pub use error::{Absent, Cause, Error};
 pub use filter::{Filter, Match, Side, Verdict};
 pub use ifb::Ifb;
-pub use link::{Link, Multicast, Operstate, Promiscuity};
+pub use link::{Link, Multicast, Operstate, Promiscuity, Start};
 pub use mac::{InvalidMac, Mac};
 pub use monitor::{Event, Group, Monitor};
 pub use neighbour::{Forwarding, ForwardingTable, Neighbour};

@@ -122,6 +122,13 @@ impl Rtnl {
         self.change(set_flags(index, iff::UP, iff::UP), || format!("setting link {index} up"))
     }
 
+    /// Switches a link on that is known by its name.
+    pub fn set_named_link_up(&mut self, name: &str) -> Result<(), Error> {
+        let mut message = set_flags(0, iff::UP, iff::UP);
+        message.put_text(ifla::IFNAME, name);
+        self.change(message, || format!("setting link {name} up"))
+    }
+
     /// Switches a link off.
     pub fn set_link_down(&mut self, index: u32) -> Result<(), Error> {
         self.change(set_flags(index, 0, iff::UP), || format!("setting link {index} down"))
@@ -248,13 +255,35 @@ pub(crate) fn delete_message(index: u32) -> Message {
     Message::new(rtm::DELLINK, 0, fixed(index, 0, 0).as_flattened())
 }
 
+/// Whether a new link is up at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+}
+
 /// A new link that is up, to be filled; the kind's own data is for `data`.
 pub(crate) fn create_message(
     kind: &str,
     fill: impl FnOnce(&mut Message),
     data: impl FnOnce(&mut Message),
 ) -> Message {
-    let fixed = fixed(0, iff::UP, iff::UP);
+    create_started(kind, Start::Up, fill, data)
+}
+
+/// As [`create_message`], up or down.
+pub(crate) fn create_started(
+    kind: &str,
+    start: Start,
+    fill: impl FnOnce(&mut Message),
+    data: impl FnOnce(&mut Message),
+) -> Message {
+    let fixed = match start {
+        Start::Up => fixed(0, iff::UP, iff::UP),
+        Start::Down => fixed(0, 0, iff::UP),
+    };
     let mut message = Message::new(rtm::NEWLINK, nlm::CREATE | nlm::EXCL, fixed.as_flattened());
     fill(&mut message);
     message.nest(ifla::LINKINFO, |info| {

@@ -3,7 +3,7 @@
 use crate::{
     Error, Mac, Netns, Rtnl,
     abi::ifla,
-    link::{create_message, fixed},
+    link::{Start, create_started, fixed},
     wire::Message,
 };
 use std::os::fd::{AsFd, AsRawFd};
@@ -25,11 +25,13 @@ pub struct Veth<'a> {
     pub mtu: Option<u32>,
     /// The bridge that the host end becomes a port of.
     pub controller: Option<u32>,
+    /// Whether the host end is up at once. It has no carrier before the peer is up too, and an end that is up without
+    /// carrier costs: the kernel waits for a grace period with every change to a link shut out (`dev_deactivate`).
+    pub start: Start,
 }
 
 impl Rtnl {
-    /// Makes both ends with their names, addresses and MTU in their namespaces by one message. The host end is up,
-    /// the peer is not: the kernel would open it before the pair is tied, and refuse with `ENOTCONN`.
+    /// Makes both ends with their names, addresses and MTU in their namespaces by one message. The peer is down: the kernel would open it before the pair is tied, and refuse with `ENOTCONN`.
     ///
     /// # Errors
     /// `EEXIST` if either name is taken; `EXFULL` if the bridge has no port number left (1,023 is the most).
@@ -59,7 +61,7 @@ pub(crate) fn message(veth: &Veth<'_>) -> Message {
             message.put_u32(ifla::MASTER, controller);
         }
     };
-    create_message("veth", host, |data| {
+    create_started("veth", veth.start, host, |data| {
         data.nest(ifla::VETH_INFO_PEER, |peer| {
             peer.put_raw(fixed(0, 0, 0).as_flattened());
             put_end(peer, veth.peer_name, veth.peer_mac, veth.mtu);

@@ -72,7 +72,7 @@ fn what_our_client_makes_netlink_packet_route_decodes_alike() {
         .create_veth(&Veth { controller: Some(bridge), mtu: Some(1300), ..plain("veth0", "eth0", &pod.ns) })
         .unwrap();
     let veth = node.index("veth0");
-    node.nl.dress_bridge_port(veth, BridgePort { hairpin: true, isolated: false }, "a mark").unwrap();
+    node.nl.dress_bridge_port("veth0", BridgePort { hairpin: true, isolated: false }, "a mark").unwrap();
     node.nl.add_address(bridge, net("10.9.0.1/24"), Dad::Skip).unwrap();
     let gateway = Some("10.9.0.2".parse().unwrap());
     node.nl.add_route(&Route { gateway, protocol: 73, ..Route::to(net("10.8.0.0/24")) }).unwrap();

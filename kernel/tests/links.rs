@@ -141,11 +141,11 @@ fn port_flags_and_state_are_read_back() {
     let br = bridge(&mut node, "br0");
     let (here, _) = node.cable("veth0", &mut pod, "eth0");
     assert_eq!(node.link("veth0").port, None);
-    assert!(node.nl.dress_bridge_port(here, BridgePort::default(), "").is_err(), "no port yet");
+    assert!(node.nl.dress_bridge_port("veth0", BridgePort::default(), "").is_err(), "no port yet");
     node.nl.set_link_controller(here, Some(br)).unwrap();
     for port in [BridgePort { hairpin: true, isolated: false }, BridgePort { hairpin: false, isolated: true }]
     {
-        node.nl.dress_bridge_port(here, port, "a mark").unwrap();
+        node.nl.dress_bridge_port("veth0", port, "a mark").unwrap();
         let link = node.link("veth0");
         assert_eq!((link.port, link.port_state), (Some(port), Some(PortState::Forwarding)));
         let shown = node.run("bridge -d link show dev veth0");

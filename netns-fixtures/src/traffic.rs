@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::space::{Space, words};
-use crate::wait::within;
+use crate::wait::{eventually, within};
 
 const ANSWER: Duration = Duration::from_secs(2);
 const SETTLES: Duration = Duration::from_secs(10);
@@ -68,11 +68,11 @@ impl Echo {
         let any = format!("[::]:{port}");
         let thread = match protocol {
             Protocol::Tcp => {
-                let listener = space.inside(|| TcpListener::bind(&any)).expect("a TCP server starts");
+                let listener = space.inside(|| bound("TCP", || TcpListener::bind(&any)));
                 std::thread::spawn(move || serve_tcp(&listener, &flag))
             }
             Protocol::Udp => {
-                let socket = space.inside(|| UdpSocket::bind(&any)).expect("a UDP server starts");
+                let socket = space.inside(|| bound("UDP", || UdpSocket::bind(&any)));
                 std::thread::spawn(move || serve_udp(&socket, &flag))
             }
         };
@@ -84,6 +84,15 @@ impl Echo {
     pub fn at(&self, ip: &str) -> SocketAddr {
         SocketAddr::new(ip.parse().expect("an address"), self.port)
     }
+}
+
+/// A server's socket. A process that another thread starts holds what was open at its fork until its exec, so a port may
+/// be taken for a moment by the server before.
+fn bound<S>(what: &str, bind: impl Fn() -> io::Result<S>) -> S {
+    eventually(&format!("the port of a {what} server is free"), ANSWER, || match bind() {
+        Err(busy) if busy.kind() == ErrorKind::AddrInUse => None,
+        tried => Some(tried.expect("a server starts")),
+    })
 }
 
 impl Drop for Echo {

@@ -106,6 +106,7 @@ fn plug(
         peer_netns: netns,
         mtu: None,
         controller: Some(controller),
+        start: kernel::Start::Up,
     })?;
     let mut rtnl = Rtnl::open_in(netns)?;
     raise_lo(&mut rtnl)?;

@@ -6,7 +6,7 @@
 )]
 
 use ipnetwork::IpNetwork;
-use kernel::{Link, Netns, Rtnl, Veth};
+use kernel::{Link, Netns, Rtnl, Start, Veth};
 use std::process::Command;
 
 /// A namespace with a client.
@@ -52,7 +52,16 @@ impl Node {
 
 /// A veth pair with nothing special.
 pub fn plain<'a>(host_name: &'a str, peer_name: &'a str, peer_netns: &'a Netns) -> Veth<'a> {
-    Veth { host_name, host_mac: None, peer_name, peer_mac: None, peer_netns, mtu: None, controller: None }
+    Veth {
+        host_name,
+        host_mac: None,
+        peer_name,
+        peer_mac: None,
+        peer_netns,
+        mtu: None,
+        controller: None,
+        start: Start::Up,
+    }
 }
 
 pub fn net(text: &str) -> IpNetwork {

@@ -51,10 +51,12 @@ fn guard(conf: &Conf, attachment: &Attachment, addresses: &[IpAddr]) -> Option<S
 /// The sandbox's interface is up and its port forwards: all that layer 2 needs.
 #[must_use]
 pub fn carrier_steps(conf: &Conf, attachment: &Attachment) -> Vec<Step> {
-    vec![
-        Step::RaiseLink { ifname: attachment.ifname.clone() },
-        Step::AwaitPort { host: host_veth(attachment), bridge: conf.bridge.clone() },
-    ]
+    vec![Step::RaiseLink { ifname: attachment.ifname.clone() }, open_port(conf, attachment)]
+}
+
+fn open_port(conf: &Conf, attachment: &Attachment) -> Step {
+    let (host, ifname) = (host_veth(attachment), attachment.ifname.clone());
+    Step::OpenPort { host, ifname, bridge: conf.bridge.clone() }
 }
 
 /// The grant as the bridge completes it: a gateway for each address where the bridge is one, and the default routes.
@@ -107,7 +109,7 @@ pub fn network_steps(conf: &Conf, layer3: &Layer3, attachment: &Attachment, gran
         steps.push(Step::Masquerade { attachment, addresses, backend });
     }
     let mut inside = grant.steps(ifname, layer3.dad);
-    let port = Step::AwaitPort { host: host_veth(attachment), bridge: conf.bridge.clone() };
+    let port = open_port(conf, attachment);
     // Frames pass only once the port forwards: duplicate address detection and announcements come after it.
     let late = inside.iter().position(|step| matches!(step, Step::AwaitAddresses { .. }));
     let late = late.unwrap_or(inside.len());
@@ -219,7 +221,7 @@ mod tests {
                 "AddAddress",
                 "RaiseLink",
                 "AddRoute",
-                "AwaitPort",
+                "OpenPort",
                 "ForgetNeighbours",
                 "Announce"
             ]
@@ -232,7 +234,7 @@ mod tests {
         let steps = network_steps(&conf(&layer3), &layer3, &attachment(), &grant(&["fd00::9/64"], &[]));
         assert_eq!(
             kinds(&steps),
-            ["Sysctls", "AddAddress", "RaiseLink", "AwaitPort", "AwaitAddresses", "Announce"]
+            ["Sysctls", "AddAddress", "RaiseLink", "OpenPort", "AwaitAddresses", "Announce"]
         );
     }
 
@@ -244,7 +246,7 @@ mod tests {
         let sources = Sources::Only(vec!["10.1.2.3".parse().unwrap()]);
         let guard = Step::GuardPort(Guard { attachment: attachment(), mac: None, sources });
         let at = steps.iter().position(|step| *step == guard).unwrap();
-        assert_eq!(kinds(&steps)[at..], ["GuardPort", "AwaitPort", "Announce"]);
+        assert_eq!(kinds(&steps)[at..], ["GuardPort", "OpenPort", "Announce"]);
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl World {
             peer_netns: &node.netns,
             mtu: None,
             controller: Some(switch.link("br0").unwrap().unwrap().index),
+            start: kernel::Start::Up,
         };
         switch.create_veth(&veth).unwrap();
         let (mut rtnl, index) = (node.rtnl(), node.uplink());

@@ -125,6 +125,25 @@ async fn whoever_holds_the_lock_too_long_is_named_and_not_waited_for_for_ever() 
 }
 
 #[tokio::test]
+async fn a_lease_written_later_is_the_younger_one_however_long_it_waited_for_the_lock() {
+    let world = Directory::new();
+    world.put_config(NETWORK).await;
+    let mut store = world.store();
+    store.snapshot().await.unwrap();
+    let lock = fs::File::open(world.path("lock")).unwrap();
+    lock.lock().unwrap();
+    let subnets = overlay::Subnets::parse_key("10.5.7.0-24").unwrap();
+    let attributes = overlay::LeaseAttributes::parse(br#"{"PublicIP":"192.0.2.1"}"#).unwrap();
+    let waiting =
+        tokio::spawn(async move { store.create(&subnets, &attributes, Duration::from_mins(1)).await });
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let meanwhile = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    drop(lock);
+    let held = waiting.await.unwrap().unwrap();
+    assert!(held.lease.revision >= i64::try_from(meanwhile).unwrap(), "{held:?}");
+}
+
+#[tokio::test]
 async fn the_watch_ends_when_nobody_looks() {
     let world = Directory::new();
     let (views, seen) = View::channel();

@@ -4,10 +4,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
+use super::clock::Clock;
 use super::directory::{Locked, prepare};
 use crate::store::StoreError;
 
@@ -42,14 +43,16 @@ impl Root {
         Ok(())
     }
 
-    /// Runs `work` under the directory's lock, on a thread where it may block.
+    /// Runs `work` under the directory's lock, on a thread where it may block, with the time at which it got the lock:
+    /// a time from before would make a lease that was written later the older one.
     pub(super) async fn locked<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Locked) -> Result<T, StoreError> + Send + 'static,
+        clock: &Clock,
+        work: impl FnOnce(&Locked, SystemTime) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.prepare()?;
-        let locked = Locked::new(self.path.clone(), take(&self.path).await?);
-        let done = tokio::task::spawn_blocking(move || work(&locked)).await;
+        let (locked, clock) = (Locked::new(self.path.clone(), take(&self.path).await?), clock.clone());
+        let done = tokio::task::spawn_blocking(move || work(&locked, clock.now())).await;
         done.unwrap_or_else(|error| {
             let why = format!("the reader broke off: {error}");
             Err(StoreError::Unreadable { path: self.path.clone(), why })

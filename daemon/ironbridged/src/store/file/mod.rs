@@ -36,6 +36,7 @@ use tokio::sync::watch as channel;
 
 pub use clock::Clock;
 
+use self::directory::Locked;
 use self::lock::Root;
 use super::{ConfigKey, Held, LeaseStore, StoreError, View};
 
@@ -83,10 +84,7 @@ impl FileStore {
     async fn read(&self) -> Result<Reading, StoreError> {
         match &self.place {
             Place::Fixed(path) => fixed::read(path, self.clock.now()).await,
-            Place::Directory(root) => {
-                let now = self.clock.now();
-                root.locked(move |locked| locked.read_all(now)).await
-            }
+            Place::Directory(root) => root.locked(&self.clock, Locked::read_all).await,
         }
     }
 }
@@ -96,7 +94,7 @@ impl LeaseStore for FileStore {
         let (text, key) = match &self.place {
             Place::Fixed(path) => (fixed::config(path).await?, format!("\"config\" in {}", path.display())),
             Place::Directory(root) => {
-                let text = root.locked(directory::Locked::config).await?;
+                let text = root.locked(&self.clock, |locked, _| locked.config()).await?;
                 (text, root.path().join(directory::CONFIG).display().to_string())
             }
         };
@@ -120,8 +118,7 @@ impl LeaseStore for FileStore {
             Place::Fixed(path) => Err(StoreError::Fixed { path: path.clone(), subnets: *subnets }),
             Place::Directory(root) => {
                 let wish = lease::Wish::new(subnets, attributes, ttl);
-                let now = self.clock.now();
-                root.locked(move |locked| wish.create(locked, now)).await
+                root.locked(&self.clock, move |locked, now| wish.create(locked, now)).await
             }
         }
     }
@@ -132,35 +129,32 @@ impl LeaseStore for FileStore {
         attributes: &LeaseAttributes,
         ttl: Duration,
     ) -> Result<Held, StoreError> {
-        let now = self.clock.now();
         match &self.place {
             Place::Fixed(path) => fixed::retake(path, lease, ttl).await,
             Place::Directory(root) => {
                 let wish = lease::Wish::new(&lease.subnets, attributes, ttl);
                 let revision = lease.revision;
-                root.locked(move |locked| wish.retake(locked, revision, now)).await
+                root.locked(&self.clock, move |locked, now| wish.retake(locked, revision, now)).await
             }
         }
     }
 
     async fn renew(&mut self, held: &Held) -> Result<Held, StoreError> {
-        let now = self.clock.now();
         match &self.place {
             Place::Fixed(path) => fixed::renew(path, held).await,
             Place::Directory(root) => {
                 let held = held.clone();
-                root.locked(move |locked| lease::renew(locked, &held, now)).await
+                root.locked(&self.clock, move |locked, now| lease::renew(locked, &held, now)).await
             }
         }
     }
 
     async fn delete(&mut self, lease: &Lease) -> Result<(), StoreError> {
-        let now = self.clock.now();
         match &self.place {
             Place::Fixed(path) => Err(StoreError::Fixed { path: path.clone(), subnets: lease.subnets }),
             Place::Directory(root) => {
                 let lease = lease.clone();
-                root.locked(move |locked| lease::delete(locked, &lease, now)).await
+                root.locked(&self.clock, move |locked, now| lease::delete(locked, &lease, now)).await
             }
         }
     }
