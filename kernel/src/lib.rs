@@ -40,7 +40,7 @@ pub use bridge::{Bridge, BridgePort, Creation, PortState};
 pub use class::{Class, HtbClass};
 pub use conntrack::{Conntrack, Flow, FlowFilter, Led};
 pub use course::Course;
-pub use error::{Cause, Error};
+pub use error::{Absent, Cause, Error};
 pub use filter::{Filter, Match, Side, Verdict};
 pub use ifb::Ifb;
 pub use link::{Link, Multicast, Operstate, Promiscuity, Start};

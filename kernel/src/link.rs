@@ -208,7 +208,7 @@ impl Rtnl {
     /// Deletes a link. That it is not there is success. Waits for the kernel's grace period (about 18 ms for a
     /// veth); [`crate::linger::delete_link_early`] does not.
     pub fn delete_link(&mut self, index: u32) -> Result<(), Error> {
-        self.change(delete_message(index), || format!("deleting link {index}")).absent_is_none().map(drop)
+        self.change(delete_message(index), || format!("deleting link {index}")).absent_is_fine()
     }
 }
 

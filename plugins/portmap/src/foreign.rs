@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use attach::Error;
 use attach::identity::digest;
 use cni::Attachment;
 use ipnetwork::IpNetwork;
 use kernel::Family;
 use kernel::nft::{self, ChainName, Expression, Nft, RuleState, Table, Transaction};
 
+use crate::error::Error;
 use crate::plan::Plan;
 
 /// The chain that leads to the containers' own.

@@ -1,14 +1,14 @@
 //! Published ports on the way back: our elements, and the reference's iptables rules that say the same.
 
-use attach::Error;
+use crate::error::Error;
 use attach::handback::Held;
 use cni::{Attachment, Call};
 use kernel::Family;
 use kernel::nft::{Element, Nft, SetName, Transaction};
 
-use crate::cause::Cause;
 use crate::chains;
 use crate::conf::{Conf, NetConf};
+use crate::error::Cause;
 use crate::owner::Owner;
 use crate::plan::Plan;
 use crate::table::{LOCALNET, Realm};

@@ -1,12 +1,12 @@
 //! The iptables backend: the reference's own chains, made in one `iptables-restore --noflush` for each family, for nodes
 //! where other tools read or depend on those chains.
 
-use attach::Error;
 use kernel::Family;
 use kernel::nft::Nft;
 
 use crate::chains::{Present, ruleset};
 use crate::conf::Conf;
+use crate::error::Error;
 use crate::foreign::{DNAT, container_chain, nat};
 use crate::plan::Plan;
 use crate::program::{Variant, has_legacy, restore, save};
