@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod ports;
+pub mod rates;
 pub mod way_back;
 mod world;
 

@@ -1,102 +1,14 @@
 //! The bandwidth plugin behind a bridge: measured rates, what is excepted from them, CHECK, DEL, GC and refusals.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use netns_fixtures::{Bins, Network, Pod, Space, Target, assert_ping, assert_same, needs};
+use netns_fixtures::{Bins, Pod, Space, Target, assert_same, needs};
 use serde_json::{Value, json};
+use tests::rates::{assert_rate, both, ifbs, measured, measured_after, network, world};
 use tests::{World, address};
 
-/// Time for TCP to find the rate, and the time that is measured.
-const SETTLES: Duration = Duration::from_millis(700);
-const MEASURED: Duration = Duration::from_millis(2_500);
 /// An address of the host outside the network.
 const FAR: &str = "198.51.100.1";
-
-fn world() -> World {
-    World::with(Bins::only(&["bridge", "host-local", "bandwidth"]))
-}
-
-fn network(world: &World, limits: &Value) -> Network {
-    let mut bandwidth = json!({"type": "bandwidth", "capabilities": {"bandwidth": true}});
-    for (key, value) in limits.as_object().expect("an object") {
-        bandwidth[key] = value.clone();
-    }
-    world.bridge(&json!({"isDefaultGateway": true})).plugin(bandwidth)
-}
-
-fn both(bits: u64) -> Value {
-    json!({"ingressRate": bits, "ingressBurst": 400_000, "egressRate": bits, "egressBurst": 400_000})
-}
-
-/// Bits a second that arrive from `from` at the address `to` of `at`, sent from address `source`.
-fn measured(from: &impl Space, to: (&impl Space, &str), source: &str) -> f64 {
-    measured_after(SETTLES, from, to, source)
-}
-
-fn measured_after(settles: Duration, from: &impl Space, (at, to): (&impl Space, &str), source: &str) -> f64 {
-    let to: IpAddr = to.parse().unwrap();
-    let listener = at.inside(|| TcpListener::bind(SocketAddr::new(to, 0))).unwrap();
-    let target = listener.local_addr().unwrap();
-    let source: IpAddr = source.parse().unwrap();
-    let sender = from.inside(|| connect_from(source, target));
-    let sending = std::thread::spawn(move || {
-        let (mut sender, block) = (sender, vec![0; 64 * 1024]);
-        // Ends when the receiver hangs up.
-        while sender.write_all(&block).is_ok() {}
-    });
-    let (mut stream, _) = listener.accept().unwrap();
-    let (mut buffer, started) = (vec![0; 256 * 1024], Instant::now());
-    let mut bytes = 0_usize;
-    while started.elapsed() < settles {
-        bytes += stream.read(&mut buffer).unwrap();
-    }
-    assert!(settles.is_zero() || bytes > 0, "nothing came through before the count");
-    let counting = Instant::now();
-    bytes = 0;
-    while counting.elapsed() < MEASURED {
-        bytes += stream.read(&mut buffer).unwrap();
-    }
-    let seconds = counting.elapsed().as_secs_f64();
-    drop(stream);
-    sending.join().unwrap();
-    f64::from(u32::try_from(bytes / 1000).unwrap()) * 8_000.0 / seconds
-}
-
-/// A connection whose own address is chosen by a route: the standard library cannot bind before it connects.
-fn connect_from(source: IpAddr, target: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(target).unwrap();
-    assert_eq!(stream.local_addr().unwrap().ip(), source, "the route chooses the source");
-    stream
-}
-
-fn is_rate(found: f64, wanted: u32) -> bool {
-    let wanted = f64::from(wanted);
-    (0.90 * wanted..1.10 * wanted).contains(&found)
-}
-
-/// Within a tenth of the limit. A busy machine may keep the sender from its share of the processor, but not three times.
-#[track_caller]
-fn assert_rate(measure: impl Fn() -> f64, wanted: u32, what: &str) {
-    let mut found = Vec::new();
-    while found.len() < 3 {
-        found.push(measure());
-        if found.iter().any(|found| is_rate(*found, wanted)) {
-            return;
-        }
-    }
-    panic!("{what}: {found:.0?} bits a second in place of {wanted}");
-}
-
-fn ifbs(world: &World) -> Vec<String> {
-    world
-        .host()
-        .link_names()
-        .into_iter()
-        .filter(|name| name.starts_with("ibw") || name.starts_with("bwp"))
-        .collect()
-}
 
 #[test]
 fn both_directions_run_at_their_rate() {
@@ -164,74 +76,6 @@ fn unshaped_subnets_are_free_and_shaped_ones_alone_are_limited() {
         runtime.invocation("CHECK", &target, &request).run(world.host()).silent();
         request[field] = json!(["10.0.0.0/8"]);
         assert_eq!(runtime.invocation("CHECK", &target, &request).run(world.host()).error().code, 111);
-    }
-}
-
-#[test]
-fn subnets_of_ipv6_that_a_runtime_sends_are_served_too() {
-    needs!(Ifb);
-    needs!(Tbf);
-    let (world, far) = (world(), "fd51::1");
-    world.host().run(&format!("ip address add {far}/128 dev lo nodad"));
-    let mut network = network(&world, &json!({}));
-    network.plugins[0]["ipam"] = world.ipam(&["10.66.0.0/24", "fd66::/64"]);
-    let mut limits = both(10_000_000);
-    limits["shapedSubnets"] = json!(["192.0.2.0/24", "fd51::/16"]);
-    let pod = Pod::new();
-    let target = Target::new("c", &pod.path()).capability("bandwidth", limits);
-    let runtime = world.runtime();
-    let own = address(&runtime.add(&network, &target).unwrap_or_else(|failure| panic!("{failure}")), 1);
-    runtime.check(&network, &target).unwrap_or_else(|failure| panic!("{failure}"));
-    assert_ping(&pod, "fd66::1");
-    world.host().run(&format!("ip route replace {own}/128 dev cni0 src {far}"));
-    assert_rate(|| measured(world.host(), (&pod, &own), far), 10_000_000, "ingress");
-    assert_rate(|| measured(&pod, (world.host(), far), &own), 10_000_000, "egress");
-    world.host().run(&format!("ip route replace {own}/128 dev cni0 src fd66::1"));
-    let free =
-        [measured(world.host(), (&pod, &own), "fd66::1"), measured(&pod, (world.host(), "fd66::1"), &own)];
-    assert!(free.iter().all(|rate| *rate > 100_000_000.0), "{free:?} to the gateway");
-}
-
-/// The reference's releases 1.5.0 and 1.5.1 have subnets, and classes for every limit; those before and after do not know
-/// the keys, and limit all. What either has made, CHECK accepts.
-#[test]
-fn swap_check_knows_the_forms_of_the_references_releases() {
-    needs!(Ifb);
-    needs!(Tbf);
-    let classes = "tc qdisc del dev DEV root;tc qdisc add dev DEV root handle 1: htb default DEFAULT;\
-        tc class add dev DEV parent 1: classid 1:30 htb rate 10mbit burst 50000b ceil 20mbit cburst 100000b;\
-        tc class add dev DEV parent 1: classid 1:1 htb rate 800gbit";
-    let filter =
-        "tc filter add dev DEV parent 1: protocol ip prio 16 u32 match ip dst 198.51.100.0/24 flowid 1:30";
-    let bucket = "tc qdisc replace dev DEV root handle 1: tbf rate 10mbit burst 50000 latency 25ms";
-    let all = classes.replace("DEFAULT", "30");
-    let some = format!("{};{filter}", classes.replace("DEFAULT", "1"));
-    let subnets = json!({"shapedSubnets": ["198.51.100.0/24"]});
-    for (more, script, accepted) in [
-        (json!({}), &all, true),
-        (json!({}), &all.replace("10mbit", "11mbit"), false),
-        (json!({}), &some, false),
-        (subnets.clone(), &some, true),
-        (subnets.clone(), &some.replace("burst 50000b", "burst 60000b"), false),
-        (subnets.clone(), &classes.replace("DEFAULT", "1"), false),
-        (subnets, &format!("tc qdisc del dev DEV root;{bucket}"), true),
-    ] {
-        let world = world();
-        let mut limits = both(10_000_000);
-        limits.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let network = network(&world, &limits);
-        let (pod, runtime) = (Pod::new(), world.runtime());
-        let target = Target::new("c", &pod.path());
-        let result = runtime.add(&network, &target).unwrap();
-        for device in [world.host_end(&result), ifbs(&world).remove(0)] {
-            for line in script.split(';') {
-                world.host().run(&line.replace("DEV", &device));
-            }
-        }
-        let checked = runtime.check(&network, &target);
-        assert_eq!(checked.is_ok(), accepted, "{more} after {script}: {checked:?}");
-        runtime.del(&network, &target).unwrap_or_else(|failure| panic!("{failure}"));
-        assert!(ifbs(&world).is_empty());
     }
 }
 
