@@ -97,7 +97,7 @@ fn pods_that_come_and_go_meanwhile_leave_no_rules() {
                 }
             });
         }
-        for _ in 0..12 {
+        for _ in 0..40 {
             // A result that is being written, or an attachment that is half made, may be listed; nothing may be lost.
             let output = handback(&world, &tool, &[]);
             assert!(

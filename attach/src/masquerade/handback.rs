@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use cni::{Attachment, Cidr};
-use kernel::nft::{Data, SetName};
+use kernel::nft::{Data, Nft, SetName};
 
-use super::{iptables, native};
+use super::{foreign, iptables, native};
+use crate::error::Error;
 use crate::handback::Held;
 use crate::identity::reference_chain;
 use crate::step::Family;
@@ -47,6 +48,12 @@ pub fn rules(masqueraded: &[(Attachment, Cidr)], family: Family, saved: &str) ->
         text.push_str(&iptables::rules(attachment, addresses, addresses));
     }
     text
+}
+
+/// Removes the reference's rules of an attachment that ended while they were written.
+pub fn forget(nft: &mut Nft, attachment: &Attachment) -> Result<(), Error> {
+    foreign::remove(nft, attachment)?;
+    iptables::remove_legacy(attachment)
 }
 
 #[cfg(test)]

@@ -34,8 +34,6 @@ pub struct Plan {
     pub guards: Vec<(Attachment, Vec<Held>)>,
     /// Our elements that go once the reference's rules are there.
     pub leaving: Vec<Held>,
-    /// Whose rules are handed back, with their addresses.
-    pub attachments: Vec<(Attachment, Vec<std::net::IpAddr>)>,
     /// What is told of it.
     pub lines: Vec<Line>,
 }
@@ -124,11 +122,8 @@ impl Plan {
         parts.extend(self.take_firewall(remembered, &belongings.firewall, extras));
         parts.extend(self.take_guard(remembered, &belongings.guard, extras));
         if !parts.is_empty() {
-            let attachment = remembered.attachment.clone();
-            self.tell(Fate::HandedBack, &format!("{}: {}", Name(&attachment), parts.join(", ")));
-            let addresses =
-                belongings.masquerade.iter().chain(&belongings.firewall).filter_map(trace::address);
-            self.attachments.push((attachment, addresses.collect()));
+            let name = Name(&remembered.attachment);
+            self.tell(Fate::HandedBack, &format!("{name}: {}", parts.join(", ")));
         }
     }
 

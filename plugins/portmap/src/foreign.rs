@@ -125,7 +125,8 @@ fn remove_chain(
     for rule in nft.rules(parent)?.iter().filter(|rule| rule.leads_to(name)) {
         removal.destroy_rule(parent, rule.handle);
     }
-    removal.flush_chain(chain).delete_chain(chain);
+    // With its rules; another removal of the same may be ahead.
+    removal.destroy_chain(chain);
     Ok(())
 }
 

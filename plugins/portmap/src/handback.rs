@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::owner::Owner;
 use crate::plan::Plan;
 use crate::table::{LOCALNET, Realm};
-use crate::{foreign, iptables, withdraw};
+use crate::{foreign, iptables};
 
 /// The maps whose elements say whose a port is; each has a twin with the policies.
 #[must_use]
@@ -46,6 +46,12 @@ impl Ports {
             });
         }
         Ok(Self { conf: conf.for_reference(written), plan })
+    }
+
+    /// Whose they are.
+    #[must_use]
+    pub fn attachment(&self) -> &Attachment {
+        &self.plan.attachment
     }
 
     /// The first port of the kernel's that these do not have.
@@ -97,7 +103,6 @@ pub fn guarded(nft: &mut Nft) -> Result<Vec<String>, Error> {
 
 /// Removes the reference's rules of an attachment that ended while they were written.
 pub fn forget(nft: &mut Nft, attachment: &Attachment) -> Result<(), Error> {
-    withdraw::withdraw(nft, attachment, &[])?;
     foreign::remove(nft, attachment, &[])?;
     iptables::remove_legacy(&foreign::container_chain(attachment))
 }
