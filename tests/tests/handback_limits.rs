@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use netns_fixtures::{Bins, CniTool, Network, Pod, Space, Target, assert_same, needs};
 use serde_json::json;
 use tests::ports::{add, mapping, target};
-use tests::way_back::{attach, chain, handback, ours, succeed, told, world};
+use tests::way_back::{attach, chain, handback, ours, remember, succeed, told, world};
 
 #[test]
 fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
@@ -52,14 +52,8 @@ fn files_that_flannels_own_plugin_would_not_look_for_are_listed() {
     let network =
         Network::new("cbr0", "1.0.0").plugin(json!({"type": "flannel", "dataDir": world.state.path()}));
     let tool = CniTool::new(world.host(), &world.bins, &network);
-    let config = world.state.path().join("config");
-    fs::write(&config, network.conflist()).unwrap();
-    let encoded = world.host().run(&format!("base64 -w0 {}", config.display()));
-    fs::create_dir_all(tool.state().join("results")).unwrap();
     for ifname in ["eth0", "net1"] {
-        let result = json!({"kind": "cniCacheV1", "containerId": "c1", "config": encoded, "ifName": ifname,
-            "networkName": "cbr0"});
-        fs::write(tool.state().join(format!("results/cbr0-c1-{ifname}")), result.to_string()).unwrap();
+        remember(&tool.state(), &network, &Target::new("c1", "").ifname(ifname), None);
     }
     fs::write(world.state.path().join("c1"), "{}\n").unwrap();
     fs::write(world.state.path().join("c1:net1"), "{}\n").unwrap();
