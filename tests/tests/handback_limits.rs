@@ -5,9 +5,12 @@ use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use netns_fixtures::{Bins, CniTool, Network, Pod, Space, Target, assert_same, needs};
+use netns_fixtures::{
+    Bins, Clients, CniTool, Echo, Network, Pod, Protocol, Space, Target, assert_ping, assert_same, needs,
+    tcp_echo,
+};
 use serde_json::json;
-use tests::ports::{add, mapping, target};
+use tests::ports::{add, at, mapping, mapping_at, target};
 use tests::way_back::{attach, chain, handback, ours, remember, succeed, told, world};
 
 #[test]
@@ -15,7 +18,7 @@ fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
     needs!(IptablesNat);
     let world = world();
     let mut network = chain(&world, &json!({}));
-    network.plugins[1]["backend"] = json!("nftables");
+    network.plugins[1]["conditionsV4"] = json!(["ip daddr != 192.0.2.1"]);
     network.plugins[2]["ingressPolicy"] = json!("isolated");
     let tool = CniTool::new(world.host(), &world.bins, &network);
     let (_pod, _) = attach(&tool, &[mapping("tcp", 8081, 80)]);
@@ -23,7 +26,7 @@ fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     for part in [
         "isolation within the bridge: the reference isolates within a bridge only with br_netfilter; --give-up",
-        "published ports: ports of a configuration that says \"backend\": \"nftables\"",
+        "published ports: conditions in nftables' words: in the reference's tables they would be asked for all",
         "acceptance of 2 addresses, spoof check\n",
     ] {
         assert!(told(&output).contains(part), "{part} in\n{}", told(&output));
@@ -44,6 +47,54 @@ fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
     let after = world.snapshot();
     let left: Vec<_> = ours(&after).into_iter().filter(|line| !line.contains("ironbridge_portmap")).collect();
     assert!(left.is_empty() && !ours(&after).is_empty(), "{left:#?}");
+}
+
+/// The reference's second backend, as a configuration names it: 1.1.1 has none, so that its tables are looked at here.
+#[test]
+fn ports_of_the_nftables_backend_go_back_to_the_references_nftables_backend() {
+    let world = world();
+    let mut network = chain(&world, &json!({"ipMasq": false}));
+    network.plugins.truncate(2);
+    network.plugins[1]["backend"] = json!("nftables");
+    let tool = CniTool::new(world.host(), &world.bins, &network);
+    let ports = [mapping("tcp", 8081, 80), mapping_at("192.168.50.1", "udp", 5301, 53)];
+    let (pod, _) = attach(&tool, &ports);
+    let (other, _) = attach(&tool, &[mapping("tcp", 8082, 80)]);
+    let servers = [
+        Echo::start(&pod, Protocol::Tcp, 80),
+        Echo::start(&pod, Protocol::Udp, 53),
+        Echo::start(&other, Protocol::Tcp, 80),
+    ];
+    assert_ping(&pod, "fd66::1");
+    let tcp = [at("192.168.50.1", 8081), at("192.168.50.1", 8082), at("fd50::1", 8081)];
+    let tally = Clients::during(world.underlay.hub(), (&tcp, &[at("192.168.50.1", 5301)]), |clients| {
+        clients.await_more(10);
+        let output = handback(&world, &tool, &[]);
+        assert!(output.status.success(), "{}", told(&output));
+        clients.await_more(20);
+    });
+    assert_eq!(tally.lost, Vec::<String>::new());
+    assert_eq!(ours(&world.snapshot()), Vec::<&String>::new());
+    // From the host itself, and from the pod to itself: what is masqueraded.
+    for (space, ip) in [("the host", "127.0.0.1"), ("the pod", "192.168.50.1")] {
+        let to = at(ip, 8081);
+        let seen = if space == "the pod" { tcp_echo(&pod, to) } else { tcp_echo(world.host(), to) };
+        assert!(seen.is_ok(), "{space}: {seen:?}");
+    }
+    let listed = world.host().run("nft list table ip cni_hostport");
+    for rule in [
+        "tcp dport 8081 dnat to 10.66.0.2:80 comment \"cnitool-",
+        "ip daddr 192.168.50.1 udp dport 5301 dnat to 10.66.0.2:53 comment \"cnitool-",
+        "ip saddr 127.0.0.1 ip daddr 10.66.0.2 masquerade comment \"cnitool-",
+        "type nat hook prerouting priority dstnat; policy accept;\n\t\tfib daddr type local jump hostports_all",
+    ] {
+        assert!(listed.contains(rule), "{rule} in\n{listed}");
+    }
+    drop(servers);
+    succeed(&tool, "check", &pod, &ports);
+    succeed(&tool, "del", &pod, &ports);
+    let left = world.host().run("nft list table ip cni_hostport");
+    assert!(!left.contains("10.66.0.2") && left.contains("10.66.0.3"), "{left}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn saved(family: Family, table: &str) -> Result<String, Error> {
     Ok(program::run(program::of(family.into()).save, &["-t", table], "")?)
 }
 
-/// The batch that removes what leaves, makes the reference's spoof check, and takes away those tables of ours that
+/// The batch that removes what leaves, makes what of the reference's is not iptables', and takes away those tables of ours that
 /// nothing is left in.
 pub fn removal(
     nft: &mut Nft,
@@ -89,6 +89,7 @@ pub fn removal(
         let held: Vec<&Held> = held.iter().collect();
         guard::handback::add(nft, &mut batch, (attachment, &held))?;
     }
+    portmap::handback::add(nft, &mut batch, &plan.ports)?;
     let used = used(plan, state);
     let staying: Vec<&Held> =
         plan.leaving.iter().filter(|held| used.contains(&held.set.table.to_string())).collect();

@@ -19,7 +19,8 @@ const CHAINS: [(&str, &str); 2] = [(DNAT, "CNI-DN-"), ("CNI-HOSTPORT-SNAT", "CNI
 /// The tables of `iptables-nft` and `ip6tables-nft`, and those of the reference's nftables backend.
 const FAMILIES: [nft::Family; 2] = [nft::Family::Ip, nft::Family::Ip6];
 const NAT: &str = "nat";
-const HOSTPORT: &str = "cni_hostport";
+/// Name of the tables of the reference's nftables backend.
+pub const HOSTPORT: &str = "cni_hostport";
 /// The chains in which the nftables backend has rules of containers.
 const HOSTPORT_CHAINS: [&str; 3] = ["hostports", "hostip_hostports", "masquerading"];
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::owner::Owner;
 use crate::plan::Plan;
 use crate::table::{LOCALNET, Realm};
-use crate::{foreign, iptables};
+use crate::{foreign, hostport, iptables};
 
 /// The maps whose elements say whose a port is; each has a twin with the policies.
 #[must_use]
@@ -24,6 +24,16 @@ pub fn sets() -> [SetName<'static>; 4] {
 pub struct Ports {
     conf: Conf,
     plan: Plan,
+    form: Form,
+}
+
+/// Which of the reference's backends will look for the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The one that it has always had, and takes where nothing else is said.
+    Iptables,
+    /// The one that a configuration names.
+    Nftables,
 }
 
 impl Ports {
@@ -38,14 +48,12 @@ impl Ports {
         let in_nft_words = [&written.conditions_v4, &written.conditions_v6]
             .iter()
             .any(|words| words.first().is_some_and(|word| !word.starts_with(['-', '!'])));
-        if in_nft_words || written.backend == "nftables" {
-            return Err(Error::NoReference {
-                what: "ports of a configuration that says \"backend\": \"nftables\", or has conditions in \
-                       nftables' words: the reference looks for those in tables of its own"
-                    .to_owned(),
-            });
+        if in_nft_words {
+            let what = "conditions in nftables' words: in the reference's tables they would be asked for all networks";
+            return Err(Error::NoReference { what: what.to_owned() });
         }
-        Ok(Self { conf: conf.for_reference(written), plan })
+        let form = if written.backend == "nftables" { Form::Nftables } else { Form::Iptables };
+        Ok(Self { conf: conf.for_reference(written), plan, form })
     }
 
     /// Whose they are.
@@ -74,8 +82,16 @@ impl Ports {
 /// what `iptables-save -t nat` printed.
 #[must_use]
 pub fn rules(all: &[Ports], family: Family, saved: &str) -> String {
-    let all: Vec<(&Conf, &Plan)> = all.iter().map(|ports| (&ports.conf, &ports.plan)).collect();
-    chains::rules(&all, family, saved)
+    chains::rules(&of_form(all, Form::Iptables), family, saved)
+}
+
+/// Puts the rules of those ports into a batch that the reference's nftables backend will look for.
+pub fn add(nft: &mut Nft, batch: &mut Transaction, all: &[Ports]) -> Result<(), Error> {
+    hostport::add(nft, batch, &of_form(all, Form::Nftables))
+}
+
+fn of_form(all: &[Ports], form: Form) -> Vec<(&Conf, &Plan)> {
+    all.iter().filter(|ports| ports.form == form).map(|ports| (&ports.conf, &ports.plan)).collect()
 }
 
 /// Puts the removal of an element, and of its twin, into a batch.
