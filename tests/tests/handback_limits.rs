@@ -2,12 +2,13 @@
 //! way here for whole chains, by DEL and by GC.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use netns_fixtures::{
-    Bins, Clients, CniTool, Echo, Network, Pod, Protocol, Space, Target, assert_ping, assert_same, needs,
-    tcp_echo,
+    Bins, Clients, CniTool, Echo, Invocation, Network, Pod, Protocol, Space, Target, assert_ping,
+    assert_same, needs, tcp_echo,
 };
 use serde_json::json;
 use tests::ports::{add, at, mapping, mapping_at, target};
@@ -188,4 +189,45 @@ fn a_whole_chain_of_the_references_goes_by_our_del_and_by_our_gc() {
         String::from_utf8_lossy(&saved.stdout).lines().filter(|line| line.starts_with(prefix)).count()
     };
     assert_eq!((chains(":CNI-DN-"), chains(":CNI-")), (1, 5), "of the resident, and what all share");
+}
+
+/// A node whose `iptables` is the legacy one: the reference's rules go where that program keeps them.
+#[test]
+fn on_a_node_with_legacy_iptables_the_rules_are_legacy_ones() {
+    needs!(IptablesLegacyNat);
+    let (world, reference) = (world(), Bins::reference());
+    let programs = world.state.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    for name in ["iptables", "ip6tables"] {
+        for part in ["", "-save", "-restore"] {
+            let legacy = format!("/usr/sbin/{name}-legacy{part}");
+            symlink(legacy, programs.join(format!("{name}{part}"))).unwrap();
+        }
+    }
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
+    let network = chain(&world, &json!({}));
+    let (pod, runtime) = (Pod::new(), world.runtime());
+    let web = target("web", &pod, &[mapping("tcp", 8081, 80)]);
+    let result = add(&runtime, &network, &web);
+    let cache = world.state.path().join("cache");
+    remember(&cache, &network, &web, Some(&result));
+    let handback = Invocation::new(&world.bins, "ironbridge").env("PATH", &path);
+    let handback = handback.arguments(&["handback", "--cache-dir", &cache.display().to_string()]);
+    let answer = handback.run(world.host());
+    assert!(answer.succeeded(), "{answer}");
+    assert_eq!(ours(&world.snapshot()), Vec::<&String>::new());
+    let saved = || world.host().run("iptables-legacy-save") + &world.host().run("ip6tables-legacy-save");
+    for part in ["DNAT --to-destination 10.66.0.2:80", "-s fd66::2/128", "-A CNI-FORWARD -s 10.66.0.2/32"] {
+        assert!(saved().contains(part), "{part} in\n{}", saved());
+    }
+    let _server = Echo::start(&pod, Protocol::Tcp, 80);
+    assert!(tcp_echo(world.underlay.hub(), at("192.168.50.1", 8081)).is_ok());
+    let theirs = runtime.swapped(&reference);
+    for plugin in (0..network.plugins.len()).rev() {
+        let request = network.request(plugin, &web, Some(&result));
+        let deleted = theirs.invocation("DEL", &web, &request).env("PATH", &path).run(world.host());
+        assert!(deleted.succeeded(), "{deleted}");
+    }
+    let left = saved();
+    assert!(!["10.66.0.2", "fd66::2", "CNI-DN-"].iter().any(|part| left.contains(part)), "{left}");
 }
