@@ -149,6 +149,7 @@ fn a_second_time_and_a_dry_run_change_nothing() {
         "# ip6tables-restore --noflush --wait\n",
         "--to-destination 10.66.0.2:80",
         &format!("-A CNI-FORWARD -s {} -j ACCEPT", address(&result, 0)),
+        "# then made over netlink: chains of table bridge nat for net: proving, if: eth0, id: cnitool-",
         "# then removed: an element of inet ironbridge_portmap targets4-any",
     ] {
         assert!(told(&dry).contains(part), "{part} in\n{}", told(&dry));

@@ -10,7 +10,7 @@ use netns_fixtures::{
     Bins, Clients, CniTool, Echo, Invocation, Network, Pod, Protocol, Space, Target, assert_ping,
     assert_same, needs, tcp_echo,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::ports::{add, at, mapping, mapping_at, target};
 use tests::way_back::{attach, chain, handback, ours, remember, succeed, told, world};
 
@@ -28,7 +28,7 @@ fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
     for part in [
         "isolation within the bridge: the reference isolates within a bridge only with br_netfilter; --give-up",
         "published ports: conditions in nftables' words: in the reference's tables they would be asked for all",
-        "acceptance of 2 addresses, spoof check\n",
+        "acceptance of 10.66.0.2 and fd66::2, spoof check\n",
     ] {
         assert!(told(&output).contains(part), "{part} in\n{}", told(&output));
     }
@@ -93,6 +93,45 @@ fn ports_of_the_nftables_backend_go_back_to_the_references_nftables_backend() {
     succeed(&tool, "del", &pod, &ports);
     let left = world.host().run("nft list table ip cni_hostport");
     assert!(!left.contains("10.66.0.2") && left.contains("10.66.0.3"), "{left}");
+}
+
+/// What flannel's own plugin would do on DEL: call `bridge` with the configuration that it finds in the container's file.
+#[test]
+fn attachments_by_flannel_go_back_too() {
+    needs!(IptablesNat);
+    let (world, reference) = (world(), Bins::reference());
+    let (file, state) = (world.state.path().join("subnet.env"), world.state.path().join("flannel"));
+    let env =
+        "FLANNEL_NETWORK=10.70.0.0/16\nFLANNEL_SUBNET=10.70.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n";
+    fs::write(&file, env).unwrap();
+    let network = Network::new("cbr0", "1.0.0")
+        .plugin(json!({
+            "type": "flannel", "subnetFile": file, "dataDir": state,
+            "ipam": {"type": "host-local", "dataDir": world.state.path()},
+            "delegate": {"isDefaultGateway": true, "hairpinMode": true, "macspoofchk": true},
+        }))
+        .plugin(json!({"type": "portmap", "capabilities": {"portMappings": true}}));
+    let (pod, runtime) = (Pod::new(), world.runtime());
+    let web = target("web", &pod, &[mapping("tcp", 8081, 80)]);
+    let result = add(&runtime, &network, &web);
+    let tool = CniTool::new(world.host(), &world.bins, &network);
+    remember(&tool.state(), &network, &web, Some(&result));
+    let output = handback(&world, &tool, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let done =
+        "handed back: net: cbr0, if: eth0, id: web: masquerade of 10.70.1.2, 1 published port, spoof check";
+    assert!(told(&output).contains(done), "{}", told(&output));
+    let mut delegated: Value = serde_json::from_slice(&fs::read(state.join("web")).unwrap()).unwrap();
+    delegated["prevResult"] = result.clone();
+    let theirs = runtime.swapped(&reference);
+    for request in [network.request(1, &web, Some(&result)), delegated] {
+        let deleted = theirs.invocation("DEL", &web, &request).run(world.host());
+        assert!(deleted.succeeded(), "{deleted}");
+    }
+    let left = world.snapshot();
+    let own = ["10.70.1.2", "id: \\\\\"web", "cni-br-iface-web", "CNI-DN-"];
+    let stays = |line: &&String| own.iter().any(|part| line.contains(part));
+    assert_eq!(left.section("firewall").iter().filter(stays).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]

@@ -62,6 +62,12 @@ impl Ports {
         &self.plan.attachment
     }
 
+    /// Whether the reference's nftables backend will look for them.
+    #[must_use]
+    pub fn are_nftables(&self) -> bool {
+        self.form == Form::Nftables
+    }
+
     /// The first port of the kernel's that these do not have.
     #[must_use]
     pub fn lacks(&self, held: &[&Held]) -> Option<String> {
