@@ -7,6 +7,7 @@ mod error;
 mod flows;
 mod foreign;
 pub mod handback;
+mod hostport;
 mod iptables;
 pub mod listing;
 mod localnet;
