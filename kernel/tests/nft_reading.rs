@@ -253,3 +253,23 @@ fn the_default_hooks_of_iptables_are_recognised() {
     assert_eq!(chain.base, Some(Base { kind, hook, priority: priority::SRCNAT, policy: Policy::Accept }));
     assert_eq!(Network::Ip.family(), Family::Ip);
 }
+
+#[test]
+fn chains_are_compared_whole_and_in_order() {
+    let mut world = World::new();
+    let rule = |port: u16| Rule::new(Family::Inet).destination_port(6, port).accept();
+    let (f, g) = (TABLE.chain("f"), TABLE.chain("g"));
+    world.commit(|t| {
+        t.add_table(TABLE).add_chain(&Chain::regular(f)).add_chain(&Chain::regular(g));
+        t.append_rule(f, &rule(1)).append_rule(f, &rule(2)).append_rule(g, &rule(3));
+    });
+    let mut has = |wanted: &[(&str, &[Rule])]| world.nft.has_rules(TABLE, wanted).unwrap();
+    assert!(has(&[("f", &[rule(1), rule(2)]), ("g", &[rule(3)])]));
+    assert!(has(&[("g", &[rule(3)])]), "other chains do not matter");
+    assert!(has(&[("g", &[rule(3)]), ("g", &[rule(3)])]), "a chain may be named twice");
+    assert!(!has(&[("f", &[rule(2), rule(1)])]), "another order");
+    assert!(!has(&[("f", &[rule(1)])]), "one too many");
+    assert!(!has(&[("f", &[rule(1), rule(2), rule(3)])]), "one too few");
+    assert!(!has(&[("f", &[rule(1), rule(2)]), ("h", &[rule(3)])]), "no such chain");
+    assert!(!world.nft.has_rules(Table::new(Family::Inet, "none"), &[("f", &[rule(1)])]).unwrap());
+}

@@ -69,11 +69,9 @@ pub(super) fn add(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -> 
 
 /// Whether the chains have their rules: somebody may have flushed one of them.
 fn is_whole(nft: &mut Nft) -> Result<bool, Error> {
-    let present = nft.table_rules(TABLE)?;
-    Ok(chains().iter().all(|(chain, wanted)| {
-        let present = present.get(chain.name).map(Vec::as_slice).unwrap_or_default();
-        present.len() == wanted.len() && present.iter().zip(wanted).all(|(one, other)| one.is(other))
-    }))
+    let chains = chains();
+    let wanted = chains.each_ref().map(|(chain, rules)| (chain.name, rules.as_slice()));
+    Ok(nft.has_rules(TABLE, &wanted)?)
 }
 
 fn anew(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -> Result<(), Error> {

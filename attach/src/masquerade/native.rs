@@ -52,14 +52,12 @@ pub(super) fn add(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) ->
 
 /// Whether the chains have their rules: somebody may have flushed one of them.
 fn is_whole(nft: &mut Nft, addresses: &[Cidr]) -> Result<bool, Error> {
-    let present = nft.table_rules(TABLE)?;
-    let has = |chain: &str, wanted: &[Rule]| {
-        let present = present.get(chain).map(Vec::as_slice).unwrap_or_default();
-        present.len() == wanted.len()
-            && present.iter().zip(wanted).all(|(present, wanted)| present.is(wanted))
-    };
-    let network = |address: &Cidr| has(&chain_of(*address), &network_rules(*address));
-    Ok(has(POSTROUTING, &postrouting_rules()) && addresses.iter().all(network))
+    let own = addresses.iter().map(|address| (chain_of(*address), network_rules(*address)));
+    let chains: Vec<(String, Vec<Rule>)> =
+        std::iter::once((POSTROUTING.to_owned(), postrouting_rules())).chain(own).collect();
+    let wanted: Vec<(&str, &[Rule])> =
+        chains.iter().map(|(chain, rules)| (chain.as_str(), rules.as_slice())).collect();
+    Ok(nft.has_rules(TABLE, &wanted)?)
 }
 
 fn anew(nft: &mut Nft, attachment: &Attachment, addresses: &[Cidr]) -> Result<(), Error> {

@@ -13,7 +13,6 @@ use super::{
     verdict::Verdict,
 };
 use crate::{Error, error::During, wire::Received};
-use std::collections::BTreeMap;
 
 /// A rule that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,17 +26,28 @@ pub struct RuleState {
 }
 
 impl Nft {
-    /// The rules of all chains of a table, in order, by the chain's name; none if the table does not exist.
-    pub fn table_rules(&mut self, table: Table<'_>) -> Result<BTreeMap<String, Vec<RuleState>>, Error> {
+    /// Whether these chains of a table have these rules and no others. One question for all of them, and nothing of the
+    /// answer is kept.
+    pub fn has_rules(&mut self, table: Table<'_>, wanted: &[(&str, &[Rule])]) -> Result<bool, Error> {
         let request = named(Kind::GetRule, table, None);
-        let all = self.channel.dump(request, |received, list| {
-            list.extend(Attributes::of(received).text(RULE_CHAIN).zip(read_rule(received)));
+        // What was read: of which chain a rule is, and whether it is the one that is wanted at its place.
+        let all = self.channel.dump(request, |received, list: &mut Vec<(usize, bool)>| {
+            let chain = Attributes::of(received).text(RULE_CHAIN);
+            let Some(at) = wanted.iter().position(|(name, _)| chain.as_deref() == Some(*name)) else {
+                return;
+            };
+            let before = list.iter().filter(|(chain, _)| *chain == at).count();
+            let expected = wanted.get(at).and_then(|(_, rules)| rules.get(before));
+            let same = expected.zip(read_rule(received)).is_some_and(|(wanted, there)| there.is(wanted));
+            list.push((at, same));
         });
-        let mut chains: BTreeMap<String, Vec<RuleState>> = BTreeMap::new();
-        for (chain, rule) in all.during(|| format!("listing rules of nftables table {table}"))? {
-            chains.entry(chain).or_default().push(rule);
-        }
-        Ok(chains)
+        let all = all.during(|| format!("listing rules of nftables table {table}"))?;
+        // A chain may be named twice.
+        let place = |name: &str| wanted.iter().position(|(known, _)| *known == name);
+        let complete = |(name, rules): &(&str, &[Rule])| {
+            all.iter().filter(|(chain, _)| Some(*chain) == place(name)).count() == rules.len()
+        };
+        Ok(all.iter().all(|(_, same)| *same) && wanted.iter().all(complete))
     }
 
     /// The rules of a chain, in order; none if the chain does not exist.
@@ -66,8 +76,9 @@ impl RuleState {
     /// Whether this is that rule: the same instructions (whatever was counted so far) and the same comment.
     #[must_use]
     pub fn is(&self, rule: &Rule) -> bool {
+        // Mostly they read back as they were written; what is encoded alike is the same too.
         self.comment.as_deref() == rule.comment_text()
-            && self.fingerprint() == fingerprint(rule.expressions())
+            && (self.expressions == rule.expressions() || self.fingerprint() == rule.fingerprint())
     }
 
     /// A number for the instructions; see [`fingerprint`].

@@ -32,7 +32,7 @@ use attach::Error;
 use attach::identity::Mark;
 use kernel::nft::{
     Base, Chain, ChainKind, ChainName, CtState, Element, Family, Field, Hook, Membership, Network, Nft,
-    Policy as Verdict, Rule, RuleState, Set, SetName, Table, Transaction, Type, Value, priority,
+    Policy as Verdict, Rule, Set, SetName, Table, Transaction, Type, Value, priority,
 };
 
 use crate::conf::{Policy, Wanted};
@@ -88,13 +88,8 @@ pub fn claim(nft: &mut Nft, wanted: &Wanted, enforcer: Enforcer) -> Result<(), E
 
 /// Whether the chains have their rules: nobody may have made them yet, or somebody has flushed them.
 fn is_whole(nft: &mut Nft, wanted: &Wanted) -> Result<bool, Error> {
-    Ok(are(&nft.rules(FORWARD)?, &rules())
-        && (!isolates(wanted) || are(&nft.rules(FRAMES_FORWARD)?, &[frames_rule()])))
-}
-
-/// Whether the rules that are there are those that are wanted.
-fn are(there: &[RuleState], wanted: &[Rule]) -> bool {
-    there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| there.is(wanted))
+    Ok(nft.has_rules(TABLE, &[(FORWARD.name, &rules())])?
+        && (!isolates(wanted) || nft.has_rules(FRAMES, &[(FRAMES_FORWARD.name, &[frames_rule()])])?))
 }
 
 fn add(transaction: &mut Transaction, wanted: &Wanted, enforcer: Enforcer) {
@@ -236,7 +231,9 @@ fn same_rules(nft: &mut Nft, chain: ChainName<'_>, wanted: &[Rule]) -> Result<()
         return Err(missing(what(), "to exist"));
     }
     let found = nft.rules(chain)?;
-    if are(&found, wanted) {
+    let same =
+        found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| found.is(wanted));
+    if same {
         Ok(())
     } else {
         Err(Error::Mismatch {

@@ -10,7 +10,8 @@ use crate::iptables::MASQUERADE;
 use crate::mapping::Protocol;
 use crate::plan::{Plan, Publication};
 
-const SETMARK: &str = "CNI-HOSTPORT-SETMARK";
+/// The chain that marks what shall be masqueraded.
+pub const SETMARK: &str = "CNI-HOSTPORT-SETMARK";
 /// Ports in one `multiport` match (`XT_MULTI_PORTS`).
 const PORTS: usize = 15;
 /// Bytes in a comment (`XT_MAX_COMMENT_LEN`, with its zero), and the reference's way to cut it.
@@ -30,19 +31,26 @@ pub struct Present {
     pub output: bool,
     /// `POSTROUTING` leads to the masquerade.
     pub postrouting: bool,
+    /// The chains that mark and that masquerade have their rules, for the bit that is asked for.
+    pub marks: bool,
     /// Rules that lead to the container's chain, as `iptables-save` has them, without `-A`.
     pub entries: Vec<String>,
 }
 
 impl Present {
-    /// Reads what `iptables-save -t nat` printed.
+    /// Reads what `iptables-save -t nat` printed; `mark` is the bit that packets to be masqueraded have.
     #[must_use]
-    pub fn read(saved: &str, own: &str) -> Self {
+    pub fn read(saved: &str, own: &str, mark: Option<u32>) -> Self {
         let has_chain = |name: &str| saved.lines().any(|line| line.starts_with(&format!(":{name} ")));
         let entries = |to: &str| -> Vec<String> {
             let jump = format!(" -j {to}");
             let rules = saved.lines().filter(|line| line.ends_with(&jump));
             rules.filter_map(|line| line.strip_prefix("-A ")).map(str::to_owned).collect()
+        };
+        let is_only = |chain: &str, rule: &str| {
+            let mut rules = saved.lines().filter_map(|line| line.strip_prefix("-A "));
+            let mut own = rules.by_ref().filter(|line| line.starts_with(&format!("{chain} ")));
+            own.next() == Some(rule) && own.next().is_none()
         };
         let leads =
             |from: &str, to: &str| entries(to).iter().any(|rule| rule.starts_with(&format!("{from} ")));
@@ -52,6 +60,9 @@ impl Present {
             prerouting: leads("PREROUTING", DNAT),
             output: leads("OUTPUT", DNAT),
             postrouting: leads("POSTROUTING", MASQUERADE),
+            marks: mark.is_some_and(|mark| {
+                is_only(SETMARK, &set_mark(mark)) && is_only(MASQUERADE, &masquerade(mark))
+            }),
             entries: entries(own),
         }
     }
@@ -144,14 +155,11 @@ fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
 }
 
 fn marks(text: &mut String, mark: u32, present: &Present) {
-    line(text, format_args!(":{SETMARK} - [0:0]\n:{MASQUERADE} - [0:0]"));
-    line(
-        text,
-        format_args!(
-            "-A {SETMARK} -m comment --comment \"CNI portfwd masquerade mark\" -j MARK --set-xmark {mark:#x}/{mark:#x}"
-        ),
-    );
-    line(text, format_args!("-A {MASQUERADE} -m mark --mark {mark:#x}/{mark:#x} -j MASQUERADE"));
+    // Declared again they would be emptied, and the program would wait until the kernel has freed what they held.
+    if !present.marks {
+        line(text, format_args!(":{SETMARK} - [0:0]\n:{MASQUERADE} - [0:0]"));
+        line(text, format_args!("-A {}\n-A {}", set_mark(mark), masquerade(mark)));
+    }
     if !present.postrouting {
         line(
             text,
@@ -160,6 +168,17 @@ fn marks(text: &mut String, mark: u32, present: &Present) {
             ),
         );
     }
+}
+
+/// The rule that marks, as `iptables-save` has it.
+fn set_mark(mark: u32) -> String {
+    let comment = "CNI portfwd masquerade mark";
+    format!("{SETMARK} -m comment --comment \"{comment}\" -j MARK --set-xmark {mark:#x}/{mark:#x}")
+}
+
+/// The rule that masquerades.
+fn masquerade(mark: u32) -> String {
+    format!("{MASQUERADE} -m mark --mark {mark:#x}/{mark:#x} -j MASQUERADE")
 }
 
 /// The rules of one port in the container's chain.

@@ -34,11 +34,28 @@ pub fn needed(conf: &Conf, plan: &Plan) -> Result<Option<Localnet>, Error> {
         return Ok(None);
     }
     let Some(address) = plan.address(Family::V4) else { return Ok(None) };
+    // Mostly an earlier attachment to the bridge has opened it. To ask for the route takes the rtnl lock, for which one
+    // may wait behind every change of any link on the machine.
+    for link in &plan.links {
+        if read(link)? == Some(State::Open) {
+            return Ok(Some(Localnet { interface: link.clone(), state: State::Open }));
+        }
+    }
     let mut rtnl = Rtnl::open()?;
     let Some(index) = rtnl.route_to(address.ip())?.and_then(|route| route.oif) else { return Ok(None) };
     let Some(link) = rtnl.link_at(index)? else { return Ok(None) };
-    let state = if sysctl::read(&parameter(&link.name))? == "1" { State::Open } else { State::Closed };
-    Ok(Some(Localnet { interface: link.name, state }))
+    let state = read(&link.name)?;
+    Ok(state.map(|state| Localnet { interface: link.name, state }))
+}
+
+/// The state of a link; nothing if there is no such link.
+fn read(link: &str) -> Result<Option<State>, Error> {
+    match sysctl::read(&parameter(link)) {
+        Ok(value) if value == "1" => Ok(Some(State::Open)),
+        Ok(_) => Ok(Some(State::Closed)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Switches it on. It stays on, for other attachments share the interface; packets from outside to 127.0.0.0/8 are

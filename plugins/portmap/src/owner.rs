@@ -84,18 +84,25 @@ impl Owner {
 /// or the only one of them.
 #[must_use]
 pub fn host_end(previous: &AddResult) -> Option<&str> {
-    let outside = |interface: &&cni::Interface| interface.sandbox.as_deref().is_none_or(str::is_empty);
-    let mut names = previous.interfaces.iter().filter(outside).map(|interface| interface.name.as_str());
-    let links: Vec<&str> = names.by_ref().filter(|name| is_plain(name)).collect();
+    let links: Vec<&str> = host_links(previous).collect();
     match links.as_slice() {
         [only] => Some(only),
         several => several.iter().find(|name| name.starts_with("veth")).copied(),
     }
 }
 
+/// The names of the host's links in a result, those that can be names.
+pub fn host_links(previous: &AddResult) -> impl Iterator<Item = &str> {
+    let outside = |interface: &&cni::Interface| interface.sandbox.as_deref().is_none_or(str::is_empty);
+    let names = previous.interfaces.iter().filter(outside).map(|interface| interface.name.as_str());
+    names.filter(|name| is_plain(name))
+}
+
 /// The kernel's rule for names, and nothing that would break the comment.
 fn is_plain(name: &str) -> bool {
-    (1..=15).contains(&name.len()) && name != UNKNOWN && !name.contains([',', '"', '/', ' '])
+    (1..=15).contains(&name.len())
+        && ![UNKNOWN, ".", ".."].contains(&name)
+        && !name.contains([',', '"', '/', ' '])
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use kernel::Family;
 use crate::conf::Conf;
 use crate::error::{Cause, Error};
 use crate::mapping::Key;
-use crate::owner::{Owner, host_end};
+use crate::owner::{Owner, host_end, host_links};
 
 /// Everything that the plugin makes for one attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Plan {
     pub addresses: Vec<Cidr>,
     /// The ports.
     pub publications: Vec<Publication>,
+    /// Links of the host that the plugins before tell of.
+    pub links: Vec<String>,
 }
 
 /// A key and where it leads.
@@ -47,7 +49,8 @@ impl Plan {
         }
         let publications = publications(conf, &addresses);
         let owner = Owner::of(&attachment, host_end(previous), publications.len());
-        Ok(Self { attachment, owner, addresses, publications })
+        let links = host_links(previous).map(str::to_owned).collect();
+        Ok(Self { attachment, owner, addresses, publications, links })
     }
 
     /// The sandbox's address of a family.

@@ -1,7 +1,7 @@
 //! ADD and CHECK with nftables: elements for the keys of an attachment, each of which has one owner.
 
 use kernel::Rtnl;
-use kernel::nft::{Data, Element, Nft, Rule, RuleState, Transaction, Value};
+use kernel::nft::{Data, Element, Nft, Transaction, Value};
 
 use crate::error::{Cause, Error};
 use crate::localnet::{Localnet, State};
@@ -61,16 +61,9 @@ pub fn publish(nft: &mut Nft, claim: &Claim<'_>) -> Result<(), Error> {
 
 /// Whether the chains have their rules: nobody may have made them yet, or somebody has flushed them.
 fn is_whole(nft: &mut Nft, claim: &Claim<'_>) -> Result<bool, Error> {
-    let present = nft.table_rules(TABLE)?;
-    Ok(chains(claim.policies).iter().all(|chain| {
-        let rules = present.get(&chain.name).map(Vec::as_slice).unwrap_or_default();
-        are(rules, &chain.rules)
-    }))
-}
-
-/// Whether the rules that are there are those that are wanted.
-fn are(there: &[RuleState], wanted: &[Rule]) -> bool {
-    there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| there.is(wanted))
+    let chains = chains(claim.policies);
+    let wanted: Vec<_> = chains.iter().map(|chain| (chain.name.as_str(), chain.rules.as_slice())).collect();
+    Ok(nft.has_rules(TABLE, &wanted)?)
 }
 
 impl Claim<'_> {
@@ -149,7 +142,9 @@ pub fn holds(nft: &mut Nft, claim: &Claim<'_>) -> Result<(), Error> {
         let at = TABLE.chain(&chain.name);
         let base = nft.chain(at)?.map(|state| state.base);
         let rules = nft.rules(at)?;
-        if base != Some(chain.base) || !are(&rules, &chain.rules) {
+        let same = rules.len() == chain.rules.len()
+            && rules.iter().zip(&chain.rules).all(|(there, wanted)| there.is(wanted));
+        if base != Some(chain.base) || !same {
             return Err(Error::Mismatch {
                 what: format!("nftables chain {at}"),
                 expected: format!("its {} rules", chain.rules.len()),

@@ -97,8 +97,8 @@ static void look_at_connections(int add, struct batch *b, const struct element *
         attribute(b, CTA_PROTO_SRC_PORT, target + 4, 2);
         unnest(b, inner);
         unnest(b, reply);
-        // CTA_FILTER: protocol and port of the original tuple; address, protocol and port of the reply.
-        struct rtattr *filter = nest(b, 25 | NLA_F_NESTED);
+        // Protocol and port of the original tuple; address, protocol and port of the reply.
+        struct rtattr *filter = nest(b, CTA_FILTER | NLA_F_NESTED);
         attribute_u32(b, 1, 1 << 3 | 1 << 5);
         attribute_u32(b, 2, 1 << 0 | 1 << 3 | 1 << 4);
         unnest(b, filter);
