@@ -127,7 +127,7 @@ pub fn rules(all: &[(&Conf, &Plan)], family: Family, saved: &str) -> String {
     let mut marked = false;
     for (conf, plan) in all.iter().filter(|(_, plan)| plan.address(family).is_some()) {
         let own = container_chain(&plan.attachment);
-        let present = Present::read(saved, &own);
+        let present = Present::read(saved, &own, conf.iptables_mark());
         if done.is_empty() {
             hooks(&mut text, &present);
         }
