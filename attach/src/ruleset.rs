@@ -62,7 +62,8 @@ pub(crate) fn remove_seen(nft: &mut Nft, seen: &[(SetName<'_>, Element)]) -> Res
 pub(crate) fn mark_for_removal(
     nft: &mut Nft,
     removal: &mut Transaction,
-    (sets, which): (&[SetName<'_>], impl Fn(&Element) -> bool),
+    sets: &[SetName<'_>],
+    which: impl Fn(&Element) -> bool,
 ) -> Result<(), Error> {
     for set in sets {
         for element in elements(nft, *set)?.into_iter().filter(&which) {

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use kernel::{Creation, Dad, Link, Mac, Rtnl, sysctl};
+use kernel::{Absent, Creation, Dad, Link, Mac, Rtnl, sysctl};
 
 use crate::error::{Error, On};
 use crate::step::{Bridge, Conflict, Promiscuity};
@@ -124,7 +124,7 @@ pub(crate) fn ensure_address(
             });
         }
         // Secondary addresses go with the first of their subnet (`inet_del_ifa`).
-        absent_is_fine(rtnl.delete_address(index, other.network)).on(bridge)?;
+        rtnl.delete_address(index, other.network).absent_is_fine().on(bridge)?;
     }
     match rtnl.add_address(index, wanted, Dad::Skip) {
         Err(refusal) if refusal.is_present() => Ok(()), // another ADD was first
@@ -147,12 +147,8 @@ fn conflicts(present: IpNetwork, wanted: IpNetwork) -> bool {
 pub(crate) fn forget_neighbours(world: &mut World, bridge: &str, addresses: &[IpAddr]) -> Result<(), Error> {
     let index = world.index(Place::Host, bridge)?;
     let rtnl = world.rtnl(Place::Host);
-    addresses.iter().try_for_each(|address| absent_is_fine(rtnl.delete_neighbour(index, *address))).on(bridge)
-}
-
-fn absent_is_fine(outcome: Result<(), kernel::Error>) -> Result<(), kernel::Error> {
-    match outcome {
-        Err(refusal) if refusal.is_absent() => Ok(()),
-        other => other,
-    }
+    addresses
+        .iter()
+        .try_for_each(|address| rtnl.delete_neighbour(index, *address).absent_is_fine())
+        .on(bridge)
 }

@@ -85,17 +85,8 @@ impl<'a> Transaction<'a> {
         // Addresses last, as in DEL: none is handed out while something still uses it.
         let (releases, others): (Vec<_>, Vec<_>) =
             undo.into_iter().rev().partition(|undo| matches!(undo, Undo::Release(_)));
-        let failures: Vec<String> = others
-            .into_iter()
-            .chain(releases)
-            .filter_map(|undo| undo.run(world).err())
-            .map(|failure| failure.to_string())
-            .collect();
-        if failures.is_empty() {
-            cause
-        } else {
-            Error::RollbackIncomplete { cause: Box::new(cause), failures }
-        }
+        let failures = others.into_iter().chain(releases).filter_map(|undo| undo.run(world).err());
+        cause.after_undoing(failures)
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::{
     Error, Link, Mac, Rtnl,
     abi::{af, ifla, rtm},
-    link::{create_message, fixed},
+    link::fixed,
+    new_link::create_message,
     wire::{Attribute, Message},
 };
 

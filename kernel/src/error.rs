@@ -157,9 +157,14 @@ impl<T, C: Into<Cause>> During<T> for Result<T, C> {
 }
 
 /// Turns "it does not exist" into a value.
-pub(crate) trait Absent<T> {
+pub trait Absent<T>: Sized {
     /// `Ok(None)` where the error says that the object does not exist.
     fn absent_is_none(self) -> Result<Option<T>, Error>;
+
+    /// Success where the error says that the object does not exist: for a removal.
+    fn absent_is_fine(self) -> Result<(), Error> {
+        self.absent_is_none().map(drop)
+    }
 }
 
 impl<T> Absent<T> for Result<T, Error> {

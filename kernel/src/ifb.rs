@@ -4,7 +4,8 @@ use crate::{
     Error, Rtnl,
     abi::{ifla, nlm, rtm},
     bridge::Creation,
-    link::{create_message, fixed},
+    link::fixed,
+    new_link::create_message,
     wire::Message,
 };
 

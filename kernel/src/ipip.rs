@@ -3,7 +3,7 @@
 use crate::{
     Error, Rtnl,
     abi::{ifla, iptun},
-    link::create_message,
+    new_link::create_message,
     wire::{Attribute, Message},
 };
 use std::net::{IpAddr, Ipv4Addr};

@@ -2,7 +2,7 @@
 
 use crate::{
     BridgePort, Error, Ipip, Mac, PortState, Rtnl, Vxlan,
-    abi::{af, iff, ifla, nlm, rtm},
+    abi::{af, iff, ifla, rtm},
     error::{Absent, During},
     link_wire::{collect, read_link},
     wire::Message,
@@ -212,7 +212,7 @@ impl Rtnl {
     /// Deletes a link. That it is not there is success. Waits for the kernel's grace period (about 18 ms for a
     /// veth); [`crate::linger::delete_link_early`] does not.
     pub fn delete_link(&mut self, index: u32) -> Result<(), Error> {
-        self.change(delete_message(index), || format!("deleting link {index}")).absent_is_none().map(drop)
+        self.change(delete_message(index), || format!("deleting link {index}")).absent_is_fine()
     }
 }
 
@@ -263,42 +263,4 @@ pub(crate) fn mac_message(index: u32, mac: Mac) -> Message {
 
 pub(crate) fn delete_message(index: u32) -> Message {
     Message::new(rtm::DELLINK, 0, fixed(index, 0, 0).as_flattened())
-}
-
-/// Whether a new link is up at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Up.
-    Up,
-    /// Down.
-    Down,
-}
-
-/// A new link that is up, to be filled; the kind's own data is for `data`.
-pub(crate) fn create_message(
-    kind: &str,
-    fill: impl FnOnce(&mut Message),
-    data: impl FnOnce(&mut Message),
-) -> Message {
-    create_started(kind, Start::Up, fill, data)
-}
-
-/// As [`create_message`], up or down.
-pub(crate) fn create_started(
-    kind: &str,
-    start: Start,
-    fill: impl FnOnce(&mut Message),
-    data: impl FnOnce(&mut Message),
-) -> Message {
-    let fixed = match start {
-        Start::Up => fixed(0, iff::UP, iff::UP),
-        Start::Down => fixed(0, 0, iff::UP),
-    };
-    let mut message = Message::new(rtm::NEWLINK, nlm::CREATE | nlm::EXCL, fixed.as_flattened());
-    fill(&mut message);
-    message.nest(ifla::LINKINFO, |info| {
-        info.put_text(ifla::INFO_KIND, kind);
-        info.nest(ifla::INFO_DATA, data);
-    });
-    message
 }

@@ -7,6 +7,7 @@ use crate::{
     wire::{Attribute, Message, Received, attributes, u32_at},
 };
 use ipnetwork::IpNetwork;
+use nix::libc;
 
 /// Length of `struct fib_rule_hdr`.
 const FIXED: usize = 12;
@@ -50,6 +51,16 @@ impl Rtnl {
         let fixed = [[number(family), 0, 0, 0], [0; 4], [0; 4]];
         let message = Message::new(rtm::GETRULE, 0, fixed.as_flattened());
         self.channel.dump(message, collect).during(|| format!("listing the rules of {family:?}"))
+    }
+
+    /// The rules of both families. A kernel without IPv6 has none of that.
+    pub fn all_rules(&mut self) -> Result<Vec<Rule>, Error> {
+        let mut rules = self.rules(Family::V4)?;
+        match self.rules(Family::V6) {
+            Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {}
+            more => rules.extend(more?),
+        }
+        Ok(rules)
     }
 }
 

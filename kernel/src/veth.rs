@@ -3,7 +3,8 @@
 use crate::{
     Error, Mac, Netns, Rtnl,
     abi::ifla,
-    link::{Start, create_started, fixed},
+    link::fixed,
+    new_link::{Start, create_started},
     wire::Message,
 };
 use std::os::fd::{AsFd, AsRawFd};

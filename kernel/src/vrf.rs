@@ -1,6 +1,6 @@
 //! Virtual routing and forwarding devices: links whose ports are routed by a table of their own.
 
-use crate::{Error, Rtnl, abi::ifla, bridge::Creation, link::create_message, wire::Message};
+use crate::{Error, Rtnl, abi::ifla, bridge::Creation, new_link::create_message, wire::Message};
 
 /// A VRF device to be made.
 #[derive(Clone, Copy, Debug)]

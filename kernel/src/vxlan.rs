@@ -3,7 +3,7 @@
 use crate::{
     Error, Mac, Rtnl,
     abi::{ifla, vxlan},
-    link::create_message,
+    new_link::create_message,
     wire::{Attribute, Message},
 };
 use std::net::IpAddr;

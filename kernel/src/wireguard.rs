@@ -5,7 +5,7 @@ use crate::{
     abi::{af, ifla},
     error::During,
     genetlink::{FIXED, Genetlink},
-    link::create_message,
+    new_link::create_message,
     wire::{Attribute, Message, Received, attributes},
 };
 use ipnetwork::IpNetwork;

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod contract;
 pub mod neighbours;
 pub mod ports;
+pub mod rates;
 pub mod slaughter;
 pub mod ward;
 pub mod way_back;

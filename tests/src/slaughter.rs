@@ -183,8 +183,10 @@ pub fn strike_everywhere(make: fn() -> Slaughter, victim: Victim, (choice, remed
         let workers = [0, 1].map(|worker| scope.spawn(move || work(worker)));
         workers.map(|worker| worker.join().expect("a worker's failure is the test's")).iter().sum()
     });
+    // The others are those of the child that sits out the kernel's grace period.
+    let missed = places.len() - struck;
     assert!(
-        struck * 10 >= places.len() * 8,
+        missed <= 1.max(places.len() / 5),
         "{victim:?}: only {struck} of {} places were struck",
         places.len()
     );

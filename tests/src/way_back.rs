@@ -1,8 +1,10 @@
 //! Pods by cnitool, and `ironbridge handback` on their node: for the tests of the way back.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
-use netns_fixtures::{Bins, CniTool, Network, Pod, Snapshot, Space};
+use netns_fixtures::{Bins, CniTool, Network, Pod, Snapshot, Space, Target};
 use serde_json::{Value, json};
 
 use crate::{World, merged};
@@ -50,6 +52,24 @@ pub fn handback(world: &World, tool: &CniTool<'_>, more: &[&str]) -> Output {
     let mut command = Command::new(Bins::command());
     command.arg("handback").arg("--cache-dir").arg(tool.state()).args(more);
     world.host().output(command)
+}
+
+/// Writes what a runtime's libcni would keep of an attachment, below a cache directory of its own.
+pub fn remember(cache: &Path, network: &Network, target: &Target, result: Option<&Value>) {
+    let folder = cache.join("results");
+    fs::create_dir_all(&folder).expect("a directory");
+    let list = cache.join("list");
+    fs::write(&list, network.conflist()).expect("a file");
+    let config = Command::new("base64").arg("-w0").arg(&list).output().expect("base64 runs").stdout;
+    let mut kept = json!({
+        "kind": "cniCacheV1", "containerId": target.container, "ifName": target.ifname, "networkName": network.name,
+        "config": String::from_utf8_lossy(&config), "capabilityArgs": target.capabilities,
+    });
+    if let Some(result) = result {
+        kept["result"] = result.clone();
+    }
+    let name = format!("{}-{}-{}", network.name, target.container, target.ifname);
+    fs::write(folder.join(name), kept.to_string()).expect("a file");
 }
 
 /// Everything that a program said.

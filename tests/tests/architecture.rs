@@ -87,7 +87,25 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("netns-fixtures", &["kernel", "nix", "serde_json", "tempfile"]),
     ("tests", &["netns-fixtures", "serde", "serde_json", "tempfile"]),
     ("benches", &["ipnetwork", "kernel", "netns-fixtures", "nix", "serde_json", "tempfile", "thiserror"]),
-    ("fuzz", &["cni", "bridge", "flannel", "host-local", "overlay", "serde_json"]),
+    (
+        "fuzz",
+        &[
+            "attach",
+            "bandwidth",
+            "bridge",
+            "cni",
+            "firewall",
+            "flannel",
+            "host-local",
+            "kernel",
+            "overlay",
+            "portmap",
+            "sbr",
+            "serde_json",
+            "tuning",
+            "vrf",
+        ],
+    ),
 ];
 const PLUGIN: [&str; 7] = ["attach", "cni", "kernel", "ipnetwork", "serde", "serde_json", "thiserror"];
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use netns_fixtures::{Bins, Network, Pod, Runtime, Space, Target, assert_ping, assert_same};
 use serde_json::{Value, json};
+use tests::chains::kubernetes;
+use tests::ports::mapping;
 use tests::{World, address};
 
 const MANY: usize = 32;
@@ -29,8 +31,11 @@ fn at_once<T: Send>(
 /// ADD of all at once, traffic, DEL of all at once.
 fn round(world: &World, network: &Network, number: usize) {
     let pods: Vec<Pod> = (0..MANY).map(|_| Pod::new()).collect();
-    let targets: Vec<Target> =
-        pods.iter().enumerate().map(|(n, pod)| Target::new(&format!("r{number}p{n}"), &pod.path())).collect();
+    let target = |(n, pod): (u16, &Pod)| {
+        let ports = json!([mapping("tcp", 8000 + n, 80), mapping("udp", 5000 + n, 53)]);
+        Target::new(&format!("r{number}p{n}"), &pod.path()).capability("portMappings", ports)
+    };
+    let targets: Vec<Target> = (0..).zip(&pods).map(target).collect();
     let runtime = world.runtime();
     let results = at_once(&runtime, &targets, |runtime, target| runtime.add(network, target));
     let results: Vec<Value> =
@@ -62,6 +67,20 @@ fn thirty_two_first_adds_and_dels_at_once_twice_weakness_12() {
         let before = world.snapshot();
         round(&world, &network, 2);
         assert_same(&before, &world.snapshot(), "after the second round");
+        assert_eq!(world.reservations("proving"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn thirty_two_adds_and_dels_of_a_whole_chain_at_once_twice() {
+    for bins in [Bins::multicall(), Bins::separate()] {
+        let world = World::with(bins);
+        let network = kubernetes(&world);
+        round(&world, &network, 1);
+        let (before, files) = (world.snapshot(), world.files());
+        round(&world, &network, 2);
+        assert_same(&before, &world.snapshot(), "after the second round");
+        assert_eq!(world.files(), files);
         assert_eq!(world.reservations("proving"), Vec::<String>::new());
     }
 }

@@ -15,7 +15,7 @@ fn network(backend: &str) -> String {
 fn alloc_leases_a_subnet_and_touches_nothing_else() {
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(&network(r#"{"Type":"alloc"}"#));
-    let daemons = cluster.daemons(&DaemonOptions::etcd(&etcd.endpoint()));
+    let daemons = cluster.daemons(&DaemonOptions::etcd(&etcd.endpoint()).flag("--node-name=-"));
     let value = etcd.get(&lease_key(&daemons[0])).unwrap();
     assert_eq!(value, format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, cluster.underlay.ipv4(0)));
     assert_eq!(daemons[0].subnet_env("FLANNEL_MTU").unwrap(), "1500");
@@ -45,7 +45,7 @@ fn extension_runs_the_operators_commands_which_may_make_the_network() {
         "ShutdownCommand": note("end"),
     });
     let etcd = cluster.etcd(&network(&backend.to_string()));
-    let mut daemons = cluster.daemons(&options(&etcd));
+    let mut daemons = cluster.daemons(&options(&etcd).flag("--node-name=-"));
     let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
     assert_ping(&pods[0].pod, pods[1].ip());
     let server = Echo::start(&pods[1].pod, Protocol::Tcp, 80);

@@ -51,6 +51,25 @@ fn await_peer(cluster: &Cluster, subnet: &str) {
     });
 }
 
+/// Both nodes hear of what changes in the store.
+#[track_caller]
+fn a_peer_comes_and_goes(cluster: &Cluster, etcd: &Etcd) {
+    put_peer(etcd, "10.244.251.0");
+    await_peer(cluster, "10.244.251.0");
+    etcd.delete_prefix(&format!("{}10.244.251.0", leases_prefix()));
+    await_that("the route is gone", || cluster.routes(0).len() == 1 && cluster.routes(1).len() == 1);
+}
+
+/// The first node says that its store does not answer, and stays ready: an outage of the store changes nothing.
+#[track_caller]
+fn await_outage(cluster: &Cluster) {
+    eventually("/readyz names the outage", HEARD, || {
+        let (status, told) = readyz(cluster.node(0));
+        assert_eq!(status, 200, "{told}");
+        told["store"].is_string().then_some(())
+    });
+}
+
 #[test]
 fn an_etcd_that_is_killed_and_started_again_costs_no_packet() {
     let cluster = Cluster::new(2);
@@ -58,17 +77,10 @@ fn an_etcd_that_is_killed_and_started_again_costs_no_packet() {
     let pair = Pair::new(&cluster, &etcd);
     let pinger = pair.pinger();
     etcd.kill();
-    eventually("/readyz names the outage", HEARD, || {
-        let (status, told) = readyz(cluster.node(0));
-        assert_eq!(status, 200, "an outage of the store changes nothing: {told}");
-        told["store"].is_string().then_some(())
-    });
+    await_outage(&cluster);
     pinger.await_answers(50);
     etcd.restart();
-    put_peer(&etcd, "10.244.251.0");
-    await_peer(&cluster, "10.244.251.0");
-    etcd.delete_prefix(&format!("{}10.244.251.0", leases_prefix()));
-    await_that("the route is gone", || cluster.routes(0).len() == 1 && cluster.routes(1).len() == 1);
+    a_peer_comes_and_goes(&cluster, &etcd);
     pair.assert_unharmed(pinger);
 }
 
@@ -79,16 +91,9 @@ fn an_etcd_that_hangs_is_noticed_and_costs_no_packet() {
     let pair = Pair::new(&cluster, &etcd);
     let pinger = pair.pinger();
     etcd.hang();
-    eventually("/readyz names the outage", HEARD, || {
-        let (status, told) = readyz(cluster.node(0));
-        assert_eq!(status, 200, "{told}");
-        told["store"].is_string().then_some(())
-    });
+    await_outage(&cluster);
     etcd.resume();
-    put_peer(&etcd, "10.244.251.0");
-    await_peer(&cluster, "10.244.251.0");
-    etcd.delete_prefix(&format!("{}10.244.251.0", leases_prefix()));
-    await_that("the route is gone", || cluster.routes(0).len() == 1 && cluster.routes(1).len() == 1);
+    a_peer_comes_and_goes(&cluster, &etcd);
     pair.assert_unharmed(pinger);
 }
 

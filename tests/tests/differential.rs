@@ -5,7 +5,7 @@ mod differential_cases;
 
 use std::collections::BTreeSet;
 
-use differential_cases::{CASES, Case, EVERYWHERE, INTENDED};
+use differential_cases::{CASES, Case, EVERYWHERE, INTENDED, chained};
 use netns_fixtures::{Bins, Network, Pod, Snapshot, Space, Target};
 use serde_json::{Value, json};
 use tests::{World, merged};
@@ -32,7 +32,12 @@ fn run(bins: Bins, case: &Case) -> Outcome {
     if own["ipam"].is_object() || own.get("ipam").is_none() {
         keys["ipam"] = ipam;
     }
-    let network: Network = world.bridge(&keys);
+    let mut network: Network = world.bridge(&keys);
+    if !case.behind.is_empty() {
+        let plugin: Value =
+            serde_json::from_str(case.behind).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        network = network.plugin(merged(plugin, &json!({"dataDir": world.state.path().join("tuning")})));
+    }
     let (pod, runtime) = (Pod::new(), world.runtime());
     let capabilities: Value = serde_json::from_str(case.capabilities).unwrap();
     let mut target = Target::new("twin", &pod.path()).args(case.args);
@@ -68,6 +73,9 @@ fn chosen_names(result: &Value, sandbox: &str) -> Vec<(String, String)> {
         if name.starts_with("veth") {
             names.push((name.to_owned(), "HOSTEND".to_owned()));
         }
+        if name.starts_with("bwp") || name.starts_with("ibw") {
+            names.push((name.to_owned(), "LIMITER".to_owned()));
+        }
     }
     names
 }
@@ -80,13 +88,10 @@ fn replaced(text: &str, names: &[(String, String)]) -> String {
 fn the_reference_and_we_differ_only_where_we_mean_to() {
     let mut unlisted = Vec::new();
     let mut used = BTreeSet::new();
-    for case in CASES {
-        let (theirs, ours) = (run(Bins::reference(), case), run(Bins::multicall(), case));
-        for (aspect, difference) in differences(&theirs, &ours) {
-            match listed(case.name, &format!("{aspect}: {difference}")) {
-                Some(row) => drop(used.insert(row)),
-                None => unlisted.push(format!("{} | {aspect}: {difference}", case.name)),
-            }
+    for (case, difference) in all_differences() {
+        match listed(case, &difference) {
+            Some(row) => drop(used.insert(row)),
+            None => unlisted.push(format!("{case} | {difference}")),
         }
     }
     let unused: Vec<&str> = rows().filter(|row| !used.contains(row)).map(|(_, pattern)| pattern).collect();
@@ -94,10 +99,30 @@ fn the_reference_and_we_differ_only_where_we_mean_to() {
     assert!(unused.is_empty(), "rows that explain nothing any more:\n  {}", unused.join("\n  "));
 }
 
+/// Of every case, by two threads: half of the time a world waits for the kernel.
+fn all_differences() -> Vec<(&'static str, String)> {
+    let work = |worker| {
+        let mut found = Vec::new();
+        for case in CASES.iter().chain(chained::CASES).skip(worker).step_by(2) {
+            let (theirs, ours) = (run(Bins::reference(), case), run(Bins::multicall(), case));
+            let differences = differences(&theirs, &ours).into_iter();
+            found.extend(differences.map(|(aspect, text)| (case.name, format!("{aspect}: {text}"))));
+        }
+        found
+    };
+    std::thread::scope(|scope| {
+        let workers = [0, 1].map(|worker| scope.spawn(move || work(worker)));
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a worker's failure is the test's"))
+            .collect()
+    })
+}
+
 /// All rows as `(case or empty, pattern)`.
 fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let everywhere = EVERYWHERE.iter().map(|(pattern, _)| ("", *pattern));
-    everywhere.chain(INTENDED.iter().map(|(case, pattern, _)| (*case, *pattern)))
+    let everywhere = EVERYWHERE.iter().chain(chained::EVERYWHERE).map(|(pattern, _)| ("", *pattern));
+    everywhere.chain(INTENDED.iter().chain(chained::INTENDED).map(|(case, pattern, _)| (*case, *pattern)))
 }
 
 /// The row that explains a difference: a case's own first, then those for all cases.

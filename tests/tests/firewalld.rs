@@ -4,9 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use netns_fixtures::{Answer, Bins, Echo, Pod, Process, Protocol, Space, Target, eventually, skip, tcp_echo};
+use netns_fixtures::{
+    Answer, Bins, Echo, Invocation, Pod, Process, Protocol, Space, Target, eventually, skip, tcp_echo,
+};
 use serde_json::{Value, json};
 use tests::neighbours::Scene;
+use tests::way_back::remember;
 use tests::{World, address};
 
 const PROGRAM: &str = "/usr/sbin/firewalld";
@@ -139,4 +142,38 @@ fn a_reload_forgets_sources_of_the_plugin_and_keeps_those_that_are_permanent() {
     assert_eq!((scene.stopped(), scene.missing()), (vec![], vec![]));
     daemon.command(&scene.world, "--reload");
     assert!(scene.stopped().is_empty(), "the subnets are still in the zone");
+}
+
+/// Accepted by our table, on a node where firewalld runs by the time of the way back: the reference's DEL looks into the
+/// zone alone.
+#[test]
+fn on_the_way_back_addresses_enter_the_zone() {
+    if !Path::new(PROGRAM).exists() {
+        skip!("firewalld is not installed");
+    }
+    let world = World { version: "1.0.0", ..World::ours() };
+    let network = world.bridge(&json!({"isDefaultGateway": true, "ipMasq": true}));
+    let network = network.plugin(json!({"type": "firewall"}));
+    let (pod, result) = world.attach(&network, "a");
+    let (cache, target) = (world.state.path().join("cache"), Target::new("a", &pod.path()));
+    remember(&cache, &network, &target, Some(&result));
+    let daemon = Daemon::start(&world);
+    let within = daemon.before();
+    let within: Vec<&str> = within.iter().map(String::as_str).collect();
+    let handback = Invocation::new(&world.bins, "ironbridge");
+    let handback = handback.arguments(&["handback", "--cache-dir", &cache.display().to_string()]);
+    let answer = handback.under(&within).run(world.host());
+    assert!(answer.succeeded(), "{answer}");
+    let source = format!("{}/32", address(&result, 0));
+    assert!(daemon.sources(&world).contains(&source), "{}", daemon.sources(&world));
+    assert!(!world.host().run("nft list ruleset").contains("ironbridge_"));
+    let echo = Echo::start(world.underlay.hub(), Protocol::Tcp, 80);
+    assert!(tcp_echo(&pod, echo.at(world.underlay.hub_ip())).is_ok(), "the zone accepts");
+    let reference = Bins::reference();
+    let request = network.request(1, &target, Some(&result));
+    let runtime = world.runtime();
+    let deleted =
+        runtime.swapped(&reference).invocation("DEL", &target, &request).under(&within).run(world.host());
+    assert!(deleted.succeeded(), "{deleted}");
+    assert!(!daemon.sources(&world).contains(&source), "the reference's DEL takes it out");
 }

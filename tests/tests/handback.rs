@@ -149,6 +149,7 @@ fn a_second_time_and_a_dry_run_change_nothing() {
         "# ip6tables-restore --noflush --wait\n",
         "--to-destination 10.66.0.2:80",
         &format!("-A CNI-FORWARD -s {} -j ACCEPT", address(&result, 0)),
+        "# then made over netlink: chains of table bridge nat for net: proving, if: eth0, id: cnitool-",
         "# then removed: an element of inet ironbridge_portmap targets4-any",
     ] {
         assert!(told(&dry).contains(part), "{part} in\n{}", told(&dry));
@@ -244,7 +245,9 @@ fn killed_anywhere_it_goes_on_from_there() {
     assert!(answer.succeeded(), "{answer}");
     let handed_back = renamed(&world.snapshot(), &first);
     let mut struck = 0;
-    for (name, nth) in trace.places().iter().filter(|(name, _)| ACTS.contains(&name.as_str())) {
+    // Most of what it sends are questions: between two of them nothing has changed.
+    let places = trace.places().into_iter().filter(|(name, nth)| name != "sendto" || nth % 3 == 0);
+    for (name, nth) in &places.filter(|(name, _)| ACTS.contains(&name.as_str())).collect::<Vec<_>>() {
         // As it was before: the reference's rules go, ours come.
         succeed(&tool, "del", &pod, &ports);
         let result = attach_to(&tool, &pod, &ports);

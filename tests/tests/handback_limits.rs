@@ -2,20 +2,24 @@
 //! way here for whole chains, by DEL and by GC.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use netns_fixtures::{Bins, CniTool, Network, Pod, Space, Target, assert_same, needs};
-use serde_json::json;
-use tests::ports::{add, mapping, target};
-use tests::way_back::{attach, chain, handback, ours, succeed, told, world};
+use netns_fixtures::{
+    Bins, Clients, CniTool, Echo, Invocation, Network, Pod, Protocol, Space, Target, assert_ping,
+    assert_same, needs, tcp_echo,
+};
+use serde_json::{Value, json};
+use tests::ports::{add, at, mapping, mapping_at, target};
+use tests::way_back::{attach, chain, handback, ours, remember, succeed, told, world};
 
 #[test]
 fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
     needs!(IptablesNat);
     let world = world();
     let mut network = chain(&world, &json!({}));
-    network.plugins[1]["backend"] = json!("nftables");
+    network.plugins[1]["conditionsV4"] = json!(["ip daddr != 192.0.2.1"]);
     network.plugins[2]["ingressPolicy"] = json!("isolated");
     let tool = CniTool::new(world.host(), &world.bins, &network);
     let (_pod, _) = attach(&tool, &[mapping("tcp", 8081, 80)]);
@@ -23,8 +27,8 @@ fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     for part in [
         "isolation within the bridge: the reference isolates within a bridge only with br_netfilter; --give-up",
-        "published ports: ports of a configuration that says \"backend\": \"nftables\"",
-        "acceptance of 2 addresses, spoof check\n",
+        "published ports: conditions in nftables' words: in the reference's tables they would be asked for all",
+        "acceptance of 10.66.0.2 and fd66::2, spoof check\n",
     ] {
         assert!(told(&output).contains(part), "{part} in\n{}", told(&output));
     }
@@ -46,20 +50,98 @@ fn what_only_we_can_do_is_listed_and_ends_only_when_told() {
     assert!(left.is_empty() && !ours(&after).is_empty(), "{left:#?}");
 }
 
+/// The reference's second backend, as a configuration names it: 1.1.1 has none, so that its tables are looked at here.
+#[test]
+fn ports_of_the_nftables_backend_go_back_to_the_references_nftables_backend() {
+    let world = world();
+    let mut network = chain(&world, &json!({"ipMasq": false}));
+    network.plugins.truncate(2);
+    network.plugins[1]["backend"] = json!("nftables");
+    let tool = CniTool::new(world.host(), &world.bins, &network);
+    let ports = [mapping("tcp", 8081, 80), mapping_at("192.168.50.1", "udp", 5301, 53)];
+    let (pod, _) = attach(&tool, &ports);
+    let (other, _) = attach(&tool, &[mapping("tcp", 8082, 80)]);
+    let servers = [
+        Echo::start(&pod, Protocol::Tcp, 80),
+        Echo::start(&pod, Protocol::Udp, 53),
+        Echo::start(&other, Protocol::Tcp, 80),
+    ];
+    assert_ping(&pod, "fd66::1");
+    let tcp = [at("192.168.50.1", 8081), at("192.168.50.1", 8082), at("fd50::1", 8081)];
+    let tally = Clients::during(world.underlay.hub(), (&tcp, &[at("192.168.50.1", 5301)]), |clients| {
+        clients.await_more(10);
+        let output = handback(&world, &tool, &[]);
+        assert!(output.status.success(), "{}", told(&output));
+        clients.await_more(20);
+    });
+    assert_eq!(tally.lost, Vec::<String>::new());
+    assert_eq!(ours(&world.snapshot()), Vec::<&String>::new());
+    // From the host itself, and from the pod to itself: what is masqueraded.
+    assert!(tcp_echo(world.host(), at("127.0.0.1", 8081)).is_ok(), "the host");
+    assert!(tcp_echo(&pod, at("192.168.50.1", 8081)).is_ok(), "the pod");
+    let listed = world.host().run("nft list table ip cni_hostport");
+    for rule in [
+        "tcp dport 8081 dnat to 10.66.0.2:80 comment \"cnitool-",
+        "ip daddr 192.168.50.1 udp dport 5301 dnat to 10.66.0.2:53 comment \"cnitool-",
+        "ip saddr 127.0.0.1 ip daddr 10.66.0.2 masquerade comment \"cnitool-",
+        "type nat hook prerouting priority dstnat; policy accept;\n\t\tfib daddr type local jump hostports_all",
+    ] {
+        assert!(listed.contains(rule), "{rule} in\n{listed}");
+    }
+    drop(servers);
+    succeed(&tool, "check", &pod, &ports);
+    succeed(&tool, "del", &pod, &ports);
+    let left = world.host().run("nft list table ip cni_hostport");
+    assert!(!left.contains("10.66.0.2") && left.contains("10.66.0.3"), "{left}");
+}
+
+/// What flannel's own plugin would do on DEL: call `bridge` with the configuration that it finds in the container's file.
+#[test]
+fn attachments_by_flannel_go_back_too() {
+    needs!(IptablesNat);
+    let (world, reference) = (world(), Bins::reference());
+    let (file, state) = (world.state.path().join("subnet.env"), world.state.path().join("flannel"));
+    let env =
+        "FLANNEL_NETWORK=10.70.0.0/16\nFLANNEL_SUBNET=10.70.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n";
+    fs::write(&file, env).unwrap();
+    let network = Network::new("cbr0", "1.0.0")
+        .plugin(json!({
+            "type": "flannel", "subnetFile": file, "dataDir": state,
+            "ipam": {"type": "host-local", "dataDir": world.state.path()},
+            "delegate": {"isDefaultGateway": true, "hairpinMode": true, "macspoofchk": true},
+        }))
+        .plugin(json!({"type": "portmap", "capabilities": {"portMappings": true}}));
+    let (pod, runtime) = (Pod::new(), world.runtime());
+    let web = target("web", &pod, &[mapping("tcp", 8081, 80)]);
+    let result = add(&runtime, &network, &web);
+    let tool = CniTool::new(world.host(), &world.bins, &network);
+    remember(&tool.state(), &network, &web, Some(&result));
+    let output = handback(&world, &tool, &[]);
+    assert!(output.status.success(), "{}", told(&output));
+    let done =
+        "handed back: net: cbr0, if: eth0, id: web: masquerade of 10.70.1.2, 1 published port, spoof check";
+    assert!(told(&output).contains(done), "{}", told(&output));
+    let mut delegated: Value = serde_json::from_slice(&fs::read(state.join("web")).unwrap()).unwrap();
+    delegated["prevResult"] = result.clone();
+    let theirs = runtime.swapped(&reference);
+    for request in [network.request(1, &web, Some(&result)), delegated] {
+        let deleted = theirs.invocation("DEL", &web, &request).run(world.host());
+        assert!(deleted.succeeded(), "{deleted}");
+    }
+    let left = world.snapshot();
+    let own = ["10.70.1.2", "id: \\\\\"web", "cni-br-iface-web", "CNI-DN-"];
+    let stays = |line: &&String| own.iter().any(|part| line.contains(part));
+    assert_eq!(left.section("firewall").iter().filter(stays).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
 #[test]
 fn files_that_flannels_own_plugin_would_not_look_for_are_listed() {
     let world = world();
     let network =
         Network::new("cbr0", "1.0.0").plugin(json!({"type": "flannel", "dataDir": world.state.path()}));
     let tool = CniTool::new(world.host(), &world.bins, &network);
-    let config = world.state.path().join("config");
-    fs::write(&config, network.conflist()).unwrap();
-    let encoded = world.host().run(&format!("base64 -w0 {}", config.display()));
-    fs::create_dir_all(tool.state().join("results")).unwrap();
     for ifname in ["eth0", "net1"] {
-        let result = json!({"kind": "cniCacheV1", "containerId": "c1", "config": encoded, "ifName": ifname,
-            "networkName": "cbr0"});
-        fs::write(tool.state().join(format!("results/cbr0-c1-{ifname}")), result.to_string()).unwrap();
+        remember(&tool.state(), &network, &Target::new("c1", "").ifname(ifname), None);
     }
     fs::write(world.state.path().join("c1"), "{}\n").unwrap();
     fs::write(world.state.path().join("c1:net1"), "{}\n").unwrap();
@@ -97,7 +179,7 @@ fn pods_that_come_and_go_meanwhile_leave_no_rules() {
                 }
             });
         }
-        for _ in 0..12 {
+        for _ in 0..40 {
             // A result that is being written, or an attachment that is half made, may be listed; nothing may be lost.
             let output = handback(&world, &tool, &[]);
             assert!(
@@ -146,4 +228,45 @@ fn a_whole_chain_of_the_references_goes_by_our_del_and_by_our_gc() {
         String::from_utf8_lossy(&saved.stdout).lines().filter(|line| line.starts_with(prefix)).count()
     };
     assert_eq!((chains(":CNI-DN-"), chains(":CNI-")), (1, 5), "of the resident, and what all share");
+}
+
+/// A node whose `iptables` is the legacy one: the reference's rules go where that program keeps them.
+#[test]
+fn on_a_node_with_legacy_iptables_the_rules_are_legacy_ones() {
+    needs!(IptablesLegacyNat);
+    let (world, reference) = (world(), Bins::reference());
+    let programs = world.state.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    for name in ["iptables", "ip6tables"] {
+        for part in ["", "-save", "-restore"] {
+            let legacy = format!("/usr/sbin/{name}-legacy{part}");
+            symlink(legacy, programs.join(format!("{name}{part}"))).unwrap();
+        }
+    }
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
+    let network = chain(&world, &json!({}));
+    let (pod, runtime) = (Pod::new(), world.runtime());
+    let web = target("web", &pod, &[mapping("tcp", 8081, 80)]);
+    let result = add(&runtime, &network, &web);
+    let cache = world.state.path().join("cache");
+    remember(&cache, &network, &web, Some(&result));
+    let handback = Invocation::new(&world.bins, "ironbridge").env("PATH", &path);
+    let handback = handback.arguments(&["handback", "--cache-dir", &cache.display().to_string()]);
+    let answer = handback.run(world.host());
+    assert!(answer.succeeded(), "{answer}");
+    assert_eq!(ours(&world.snapshot()), Vec::<&String>::new());
+    let saved = || world.host().run("iptables-legacy-save") + &world.host().run("ip6tables-legacy-save");
+    for part in ["DNAT --to-destination 10.66.0.2:80", "-s fd66::2/128", "-A CNI-FORWARD -s 10.66.0.2/32"] {
+        assert!(saved().contains(part), "{part} in\n{}", saved());
+    }
+    let _server = Echo::start(&pod, Protocol::Tcp, 80);
+    assert!(tcp_echo(world.underlay.hub(), at("192.168.50.1", 8081)).is_ok());
+    let theirs = runtime.swapped(&reference);
+    for plugin in (0..network.plugins.len()).rev() {
+        let request = network.request(plugin, &web, Some(&result));
+        let deleted = theirs.invocation("DEL", &web, &request).env("PATH", &path).run(world.host());
+        assert!(deleted.succeeded(), "{deleted}");
+    }
+    let left = saved();
+    assert!(!["10.66.0.2", "fd66::2", "CNI-DN-"].iter().any(|part| left.contains(part)), "{left}");
 }

@@ -79,11 +79,9 @@ pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), E
     for rule in nft.rules(PREROUTING)?.iter().filter(|rule| names.iter().any(|name| rule.leads_to(name))) {
         removal.destroy_rule(PREROUTING, rule.handle);
     }
+    // The first leads to the second. Each goes with its rules; another removal of the same may be ahead.
     for chain in &there {
-        removal.flush_chain(*chain);
-    }
-    for chain in &there {
-        removal.delete_chain(*chain);
+        removal.destroy_chain(*chain);
     }
     commit(nft, removal)
 }

@@ -77,7 +77,7 @@ fn is_whole(nft: &mut Nft) -> Result<bool, Error> {
 fn anew(nft: &mut Nft, attachment: &Attachment, allowed: &Allowed) -> Result<(), Error> {
     let mut all = Transaction::new();
     make_shared(&mut all);
-    mark_for_removal(nft, &mut all, (&SETS, |element| is_ours(element, attachment)))?;
+    mark_for_removal(nft, &mut all, &SETS, |element| is_ours(element, attachment))?;
     add_elements(&mut all, attachment, allowed);
     Ok(all.commit(nft)?)
 }
@@ -211,13 +211,13 @@ pub(super) fn remove(rules: &mut Rules, attachment: &Attachment) -> Result<(), E
         return Ok(());
     }
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, (&SETS, |element| is_ours(element, attachment)))?;
+    mark_for_removal(nft, &mut removal, &SETS, |element| is_ours(element, attachment))?;
     commit(nft, removal)
 }
 
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, (&SETS, |element| is_stale(element, network, valid)))?;
+    mark_for_removal(nft, &mut removal, &SETS, |element| is_stale(element, network, valid))?;
     commit(nft, removal)
 }

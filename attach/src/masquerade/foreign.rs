@@ -87,6 +87,7 @@ fn remove_chain(nft: &mut Nft, removal: &mut Transaction, chain: ChainName<'_>) 
     for rule in nft.rules(postrouting)?.iter().filter(|rule| rule.leads_to(chain.name)) {
         removal.destroy_rule(postrouting, rule.handle);
     }
-    removal.flush_chain(chain).delete_chain(chain);
+    // With its rules; another removal of the same may be ahead.
+    removal.destroy_chain(chain);
     Ok(())
 }

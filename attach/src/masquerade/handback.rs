@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cni::{Attachment, Cidr};
 use kernel::nft::{Data, SetName};
 
-use super::{Extent, iptables, native};
-use crate::Error;
+use super::{foreign, iptables, native};
+use crate::error::Error;
 use crate::handback::Held;
 use crate::identity::reference_chain;
 use crate::ruleset::Rules;
@@ -51,12 +51,15 @@ pub fn rules(masqueraded: &[(Attachment, Cidr)], family: Family, saved: &str) ->
     text
 }
 
-/// Takes back what was written for an attachment that ended meanwhile.
+/// Removes the reference's rules of an attachment that ended while they were written.
 ///
 /// # Errors
 /// Every part that failed.
 pub fn forget(attachment: &Attachment) -> Result<(), Error> {
-    super::remove(&mut Rules::open_if_there()?, attachment, (None, Extent::Everyones))
+    if let Some(mut rules) = Rules::open_if_there()? {
+        foreign::remove(&mut rules, attachment)?;
+    }
+    iptables::remove_legacy(attachment)
 }
 
 #[cfg(test)]

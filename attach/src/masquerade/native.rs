@@ -160,7 +160,7 @@ pub(super) fn remove(rules: &mut Rules, attachment: &Attachment, hints: &[Cidr])
     }
     let mut removal = Transaction::new();
     if owned.is_empty() {
-        mark_for_removal(nft, &mut removal, (&MAPS, |element| is_ours(element, attachment)))?;
+        mark_for_removal(nft, &mut removal, &MAPS, |element| is_ours(element, attachment))?;
         return commit(nft, removal);
     }
     remove_seen(nft, &owned)
@@ -169,7 +169,7 @@ pub(super) fn remove(rules: &mut Rules, attachment: &Attachment, hints: &[Cidr])
 /// Removes the elements of a network's attachments that are not in `valid`.
 pub(super) fn collect(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<(), Error> {
     let mut removal = Transaction::new();
-    mark_for_removal(nft, &mut removal, (&MAPS, |element| is_stale(element, network, valid)))?;
+    mark_for_removal(nft, &mut removal, &MAPS, |element| is_stale(element, network, valid))?;
     commit(nft, removal)
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use attach::handback::Held;
 use attach::program;
 use attach::{guard, masquerade};
+use firewall::handback::Acceptance;
 use kernel::Family;
 use kernel::nft::{Generation, Nft, Table, Transaction};
 
@@ -75,7 +77,7 @@ fn saved(family: Family, table: &str) -> Result<String, Error> {
     Ok(program::run(program::of(family.into()).save, &["-t", table], "")?)
 }
 
-/// The batch that removes what leaves, makes the reference's spoof check, and takes away those tables of ours that
+/// The batch that removes what leaves, makes what of the reference's is not iptables', and takes away those tables of ours that
 /// nothing is left in.
 pub fn removal(
     nft: &mut Nft,
@@ -87,6 +89,7 @@ pub fn removal(
         let held: Vec<&Held> = held.iter().collect();
         guard::handback::add(nft, &mut batch, (attachment, &held))?;
     }
+    portmap::handback::add(nft, &mut batch, &plan.ports)?;
     let used = used(plan, state);
     let staying: Vec<&Held> =
         plan.leaving.iter().filter(|held| used.contains(&held.set.table.to_string())).collect();
@@ -119,15 +122,23 @@ fn unused(nft: &mut Nft, used: &BTreeSet<String>) -> Result<Vec<Table<'static>>,
     Ok(tables.into_iter().filter(|table| !used.contains(&table.to_string())).collect())
 }
 
-/// Takes back what was written for attachments that ended meanwhile: `before` without `after`.
+/// Takes back what was written for attachments that ended meanwhile: what `before` has and `after` has not, part by part,
+/// since a DEL goes from plugin to plugin.
 pub fn forget(nft: &mut Nft, before: &Plan, after: &Plan) -> Result<(), Error> {
-    for (attachment, addresses) in &before.attachments {
-        if after.attachments.iter().any(|(kept, _)| kept == attachment) {
-            continue;
+    for (attachment, _) in &before.masquerade {
+        if !after.masquerade.iter().any(|(kept, _)| kept == attachment) {
+            masquerade::handback::forget(attachment)?;
         }
-        masquerade::handback::forget(attachment)?;
-        portmap::handback::forget(nft, attachment)?;
-        firewall::handback::forget(nft, addresses)?;
+    }
+    for ports in &before.ports {
+        if !after.ports.iter().any(|kept| kept.attachment() == ports.attachment()) {
+            portmap::handback::forget(nft, ports.attachment())?;
+        }
+    }
+    for acceptance in &before.firewall {
+        // An attachment that ended and was made anew has other addresses.
+        let kept: Vec<IpAddr> = after.firewall.iter().flat_map(Acceptance::addresses).copied().collect();
+        acceptance.forget(nft, &kept)?;
     }
     Ok(())
 }

@@ -63,6 +63,9 @@ impl Handback {
             for part in Text::of(&plan)? {
                 write!(text, "# {} --noflush --wait\n{}", part.program(), part.rules).ok(); // a String
             }
+            for what in plan.by_netlink() {
+                writeln!(text, "# then made over netlink: {what}").ok();
+            }
             for held in &plan.leaving {
                 writeln!(text, "# then removed: an element of {}, {}", held.set, held.describe()).ok();
             }

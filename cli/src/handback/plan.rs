@@ -34,8 +34,6 @@ pub struct Plan {
     pub guards: Vec<(Attachment, Vec<Held>)>,
     /// Our elements that go once the reference's rules are there.
     pub leaving: Vec<Held>,
-    /// Whose rules are handed back, with their addresses.
-    pub attachments: Vec<(Attachment, Vec<std::net::IpAddr>)>,
     /// What is told of it.
     pub lines: Vec<Line>,
 }
@@ -112,6 +110,14 @@ impl Plan {
         self.lines.iter().any(|line| line.fate == Fate::Kept)
     }
 
+    /// What of the reference's rules is not iptables'.
+    pub fn by_netlink(&self) -> Vec<String> {
+        let guards = self.guards.iter().map(|(attachment, _)| (attachment, "chains of table bridge nat"));
+        let ports = self.ports.iter().filter(|ports| ports.are_nftables());
+        let ports = ports.map(|ports| (ports.attachment(), "rules of tables ip and ip6 cni_hostport"));
+        guards.chain(ports).map(|(attachment, what)| format!("{what} for {}", Name(attachment))).collect()
+    }
+
     /// Adds a line to the report.
     pub fn tell(&mut self, fate: Fate, what: &str) {
         self.lines.push(Line { fate, what: what.to_owned() });
@@ -124,11 +130,8 @@ impl Plan {
         parts.extend(self.take_firewall(remembered, &belongings.firewall, extras));
         parts.extend(self.take_guard(remembered, &belongings.guard, extras));
         if !parts.is_empty() {
-            let attachment = remembered.attachment.clone();
-            self.tell(Fate::HandedBack, &format!("{}: {}", Name(&attachment), parts.join(", ")));
-            let addresses =
-                belongings.masquerade.iter().chain(&belongings.firewall).filter_map(trace::address);
-            self.attachments.push((attachment, addresses.collect()));
+            let name = Name(&remembered.attachment);
+            self.tell(Fate::HandedBack, &format!("{name}: {}", parts.join(", ")));
         }
     }
 
@@ -174,7 +177,7 @@ impl Plan {
             Ok(ports) => {
                 self.ports.push(ports);
                 self.leaving.extend_from_slice(held);
-                Some(format!("{} published ports", held.len()))
+                Some(format!("{} published port{}", held.len(), if held.len() == 1 { "" } else { "s" }))
             }
         }
     }
@@ -200,7 +203,9 @@ impl Plan {
             let why = "the reference isolates within a bridge only with br_netfilter";
             self.give_up(remembered, ("isolation within the bridge", why), (&frames, extras));
         }
-        let text = format!("acceptance of {} addresses", addresses.len());
+        let accepted: Vec<String> =
+            addresses.iter().filter_map(trace::address).map(|address| address.to_string()).collect();
+        let text = format!("acceptance of {}", accepted.join(" and "));
         self.firewall.push(acceptance);
         self.leaving.extend(addresses);
         Some(text)

@@ -50,6 +50,8 @@ mod element;
 mod encode;
 mod expression;
 mod field;
+#[cfg(test)]
+mod hostile;
 mod interval;
 mod keys;
 mod message;

@@ -167,7 +167,7 @@ impl Nft {
     }
 }
 
-fn event(message: &Received<'_>) -> Option<Event> {
+pub(super) fn event(message: &Received<'_>) -> Option<Event> {
     let (fate, object) = match Kind::of_change(message.kind)? {
         Kind::NewTable => (Fate::Made, Object::Table),
         Kind::DeleteTable => (Fate::Gone, Object::Table),

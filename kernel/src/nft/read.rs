@@ -168,7 +168,7 @@ fn remark(attributes: Attributes<'_>, kind: u16) -> Option<String> {
     comment::read(attributes.find(kind)?.value)
 }
 
-fn read_table(received: &Received<'_>) -> TableState {
+pub(super) fn read_table(received: &Received<'_>) -> TableState {
     let attributes = Attributes::of(received);
     TableState {
         family: received.payload.first().copied().and_then(Family::from_number),
@@ -177,7 +177,7 @@ fn read_table(received: &Received<'_>) -> TableState {
     }
 }
 
-fn read_chain(received: &Received<'_>) -> ChainState {
+pub(super) fn read_chain(received: &Received<'_>) -> ChainState {
     let attributes = Attributes::of(received);
     ChainState {
         table: attributes.text(TABLE).unwrap_or_default(),
@@ -197,7 +197,7 @@ fn read_base(chain: Attributes<'_>) -> Option<Base> {
     })
 }
 
-fn read_set(received: &Received<'_>) -> SetState {
+pub(super) fn read_set(received: &Received<'_>) -> SetState {
     let attributes = Attributes::of(received);
     let flags = attributes.u32(set::FLAGS).unwrap_or_default();
     SetState {

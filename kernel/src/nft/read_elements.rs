@@ -83,7 +83,7 @@ impl Nft {
 }
 
 /// The entries of one message.
-fn entries<'a>(received: &Received<'a>) -> impl Iterator<Item = Entry> + use<'a> {
+pub(super) fn entries<'a>(received: &Received<'a>) -> impl Iterator<Item = Entry> + use<'a> {
     let list = Attributes::of(received).nested(ELEMENTS);
     list.iter().filter_map(|entry| Entry::read(Attributes(entry.value)))
 }

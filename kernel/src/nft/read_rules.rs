@@ -124,7 +124,7 @@ fn verdict(expression: &Expression) -> Option<&Verdict> {
     }
 }
 
-fn read_rule(received: &Received<'_>) -> Option<RuleState> {
+pub(super) fn read_rule(received: &Received<'_>) -> Option<RuleState> {
     let attributes = Attributes::of(received);
     let expressions = decode::read(attributes.nested(RULE_EXPRESSIONS));
     let remark = attributes.find(RULE_USER_DATA).and_then(|data| comment::read(data.value));

@@ -1,7 +1,7 @@
 //! Steps as questions: whether an attachment's limiters are still what ADD made, for CHECK.
 
 use attach::Error;
-use kernel::{Handle, Link, Verdict};
+use kernel::{Handle, HtbClass, Link, Verdict};
 
 use crate::bucket;
 use crate::conf::Limit;
@@ -43,15 +43,46 @@ impl Site {
         let found = match shown.as_ref().and_then(|qdisc| qdisc.tbf) {
             Some(tbf) if bucket::is_limiter(tbf, limit, self.clock) => return Ok(()),
             Some(tbf) => format!("{tbf:?}"),
+            None if self.is_of_1_5(&link, limit)? => return Ok(()),
             None => shown.map_or_else(|| "none".to_owned(), |qdisc| qdisc.kind),
         };
         let wanted = bucket::limiter(limit, self.clock);
         Err(mismatch(limiter(&link), format!("{wanted:?}"), found))
     }
 
+    /// Whether the limiter is that of the reference's releases 1.5.0 and 1.5.1, which had classes for every limit.
+    fn is_of_1_5(&mut self, link: &Link, limit: Limit) -> Result<bool, Error> {
+        let classes = Classes::over_all(limit);
+        let root = self.rtnl.qdisc(link.index, Handle::ROOT)?;
+        let default = root.and_then(|qdisc| qdisc.default_class);
+        let free = self.rtnl.filters(link.index, plan::root())?.is_empty();
+        Ok(default == Some(u32::from(classes.default))
+            && free
+            && self.missing_class(link, &classes)?.is_none())
+    }
+
+    /// The first class that is not there with its rate, and the limited one with its bucket.
+    fn missing_class(&mut self, link: &Link, classes: &Classes) -> Result<Option<(Handle, HtbClass)>, Error> {
+        let shown = self.rtnl.classes(link.index)?;
+        let same = |(handle, class): &(Handle, HtbClass)| {
+            // The bucket of the free class does not matter, and is another in the reference.
+            let bucket = |buffer| *handle == plan::free() || buffer == class.buffer;
+            shown.iter().any(|s| (s.handle, s.rate) == (*handle, class.rate) && bucket(s.buffer))
+        };
+        Ok(classes.classes(self.clock).into_iter().find(|class| !same(class)))
+    }
+
     fn classes_hold(&mut self, device: Device, classes: &Classes) -> Result<(), Error> {
         let link = self.link(device)?;
         let root = self.rtnl.qdisc(link.index, Handle::ROOT)?;
+        // Releases of the reference that know no subnets limit everything.
+        if root
+            .as_ref()
+            .and_then(|qdisc| qdisc.tbf)
+            .is_some_and(|tbf| bucket::is_limiter(tbf, classes.limit, self.clock))
+        {
+            return Ok(());
+        }
         let default = root.as_ref().and_then(|qdisc| qdisc.default_class);
         if default != Some(u32::from(classes.default)) {
             let found = root.map_or_else(|| "none".to_owned(), |qdisc| format!("{qdisc:?}"));
@@ -61,17 +92,9 @@ impl Site {
                 found,
             ));
         }
-        let shown = self.rtnl.classes(link.index)?;
-        for (handle, class) in classes.classes(self.clock) {
-            let same =
-                shown.iter().any(|s| (s.handle, s.rate, s.buffer) == (handle, class.rate, class.buffer));
-            if !same {
-                return Err(mismatch(
-                    format!("class {:x} of {}", handle.0, link.name),
-                    format!("{class:?}"),
-                    "another",
-                ));
-            }
+        if let Some((handle, class)) = self.missing_class(&link, classes)? {
+            let what = format!("class {:x} of {}", handle.0, link.name);
+            return Err(mismatch(what, format!("{class:?}"), "another"));
         }
         let there = self.rtnl.filters(link.index, plan::root())?;
         let wanted: Vec<Verdict> = classes.filters.iter().map(|filter| filter.verdict).collect();

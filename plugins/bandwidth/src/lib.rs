@@ -6,13 +6,13 @@ pub mod conf;
 pub mod names;
 pub mod plan;
 
-mod cause;
+mod error;
 mod holds;
 mod site;
 mod teardown;
 
 use attach::Error;
-pub use cause::Cause;
+pub use error::Cause;
 
 use cni::{AddResult, Added, Call, Interface, Plugin, Version};
 

@@ -53,6 +53,12 @@ pub struct Classes {
 }
 
 impl Classes {
+    /// Classes of which the limited one has all traffic.
+    #[must_use]
+    pub fn over_all(limit: Limit) -> Self {
+        Self { limit, default: SHAPED, filters: Vec::new() }
+    }
+
     /// The disciplines, each with its parent and handle: the tree's root, and what waits in the limited class, which
     /// holds as much as a token bucket would.
     #[must_use]
@@ -81,6 +87,12 @@ impl Classes {
 #[must_use]
 pub fn root() -> Handle {
     SHAPER
+}
+
+/// Handle of the class without a limit.
+#[must_use]
+pub fn free() -> Handle {
+    Handle::new(1, FREE)
 }
 
 /// Everything that `conf` asks for, in the order in which it is made. The traffic is led to the ifb device last, when

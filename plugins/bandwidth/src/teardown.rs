@@ -4,7 +4,7 @@ use attach::Error;
 use attach::identity::{Mark, host_veth};
 use cni::{AddResult, Attachment, Call};
 use kernel::psched::Clock;
-use kernel::{Handle, Link, Rtnl, Verdict, linger};
+use kernel::{Absent, Handle, Link, Rtnl, Verdict, linger};
 
 use crate::bucket;
 use crate::conf::Conf;
@@ -92,7 +92,7 @@ fn release(
             None => Vec::new(),
         };
         if filters == [Verdict::Redirect(ifb.index)] {
-            absent_is_fine(rtnl.delete_qdisc(end.index, Handle::INGRESS))?;
+            rtnl.delete_qdisc(end.index, Handle::INGRESS).absent_is_fine()?;
         }
     }
     let Some(limit) = conf.and_then(|conf| conf.ingress) else { return Ok(()) };
@@ -102,9 +102,5 @@ fn release(
         qdisc.default_class.is_some()
             || qdisc.tbf.is_some_and(|shown| bucket::is_limiter(shown, limit, clock))
     });
-    if ours { absent_is_fine(rtnl.delete_qdisc(end.index, Handle::ROOT)) } else { Ok(()) }
-}
-
-fn absent_is_fine(outcome: Result<(), kernel::Error>) -> Result<(), kernel::Error> {
-    outcome.or_else(|error| if error.is_absent() { Ok(()) } else { Err(error) })
+    if ours { rtnl.delete_qdisc(end.index, Handle::ROOT).absent_is_fine() } else { Ok(()) }
 }

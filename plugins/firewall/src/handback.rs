@@ -43,6 +43,21 @@ impl Acceptance {
         self.wanted.policed.as_ref().is_some_and(|policed| policed.policy == Policy::Isolated)
     }
 
+    /// The addresses.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.wanted.addresses
+    }
+
+    /// Removes the reference's rules again of addresses that are not in `kept`, because the attachment ended while they
+    /// were written; not those of an address that has another owner by now.
+    pub fn forget(&self, nft: &mut Nft, kept: &[IpAddr]) -> Result<(), Error> {
+        let own = self.wanted.addresses.iter().copied();
+        let hints: Vec<IpAddr> = own.filter(|address| !kept.contains(address)).collect();
+        let gone = removal::remove(nft, &Scope { ours: &|_| false, hints: &hints, behind: &[] })?;
+        firewalld::remove(&self.conf.zone, &gone).map(|_| ())
+    }
+
     /// Puts the addresses into the zone, where firewalld runs: the reference's DEL takes them out.
     pub fn enter_zone(&self) -> Result<(), Error> {
         if firewalld::is_running() { firewalld::add(&self.conf.zone, &self.wanted.addresses) } else { Ok(()) }
@@ -92,11 +107,6 @@ pub fn remove(nft: &mut Nft, removal: &mut Transaction, held: &[&Held]) -> Resul
     let leaving = Listing::read(nft)?.leaving(|comment| gone.contains(&comment));
     owners::remove(removal, &leaving);
     Ok(())
-}
-
-/// Removes the reference's rules of an attachment that ended while they were written.
-pub fn forget(nft: &mut Nft, addresses: &[IpAddr]) -> Result<(), Error> {
-    removal::remove(nft, &Scope { ours: &|_| false, hints: addresses, behind: &[] }).map(|_| ())
 }
 
 #[cfg(test)]

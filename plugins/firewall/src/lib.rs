@@ -2,6 +2,9 @@
 
 pub mod choose;
 pub mod conf;
+pub mod ruleset;
+pub mod script;
+pub mod shape;
 
 #[cfg(feature = "firewalld")]
 mod bus;
@@ -13,9 +16,6 @@ mod firewalld;
 pub mod handback;
 mod owners;
 mod removal;
-mod ruleset;
-mod script;
-mod shape;
 mod table;
 
 use std::net::IpAddr;

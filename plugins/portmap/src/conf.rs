@@ -1,11 +1,11 @@
 //! The portmap plugin's configuration: as written ([`NetConf`]), as meant ([`Conf`]), and what a removal needs of it ([`Scope`]).
 
-use attach::Error;
 use cni::Call;
 use kernel::Family;
 use serde::Deserialize;
 
 use crate::condition::{Condition, REMEDY};
+use crate::error::Error;
 use crate::mapping::{Key, Mapping, PortMapping};
 use crate::matches::translate;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use attach::Error;
 use kernel::{Conntrack, Course, Family, FlowFilter, Led, Rtnl};
 
+use crate::error::Error;
 use crate::mapping::{Key, Protocol};
 use crate::plan::Publication;
 

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use attach::Error;
 use attach::identity::digest;
 use cni::Attachment;
 use ipnetwork::IpNetwork;
 use kernel::Family;
 use kernel::nft::{self, ChainName, Expression, Nft, RuleState, Table, Transaction};
 
+use crate::error::Error;
 use crate::plan::Plan;
 
 /// The chain that leads to the containers' own.
@@ -19,7 +19,8 @@ const CHAINS: [(&str, &str); 2] = [(DNAT, "CNI-DN-"), ("CNI-HOSTPORT-SNAT", "CNI
 /// The tables of `iptables-nft` and `ip6tables-nft`, and those of the reference's nftables backend.
 const FAMILIES: [nft::Family; 2] = [nft::Family::Ip, nft::Family::Ip6];
 const NAT: &str = "nat";
-const HOSTPORT: &str = "cni_hostport";
+/// Name of the tables of the reference's nftables backend.
+pub const HOSTPORT: &str = "cni_hostport";
 /// The chains in which the nftables backend has rules of containers.
 const HOSTPORT_CHAINS: [&str; 3] = ["hostports", "hostip_hostports", "masquerading"];
 
@@ -128,7 +129,8 @@ fn remove_chain(
     for rule in nft.rules(parent)?.iter().filter(|rule| rule.leads_to(name)) {
         removal.destroy_rule(parent, rule.handle);
     }
-    removal.flush_chain(chain).delete_chain(chain);
+    // With its rules; another removal of the same may be ahead.
+    removal.destroy_chain(chain);
     Ok(())
 }
 

@@ -1,18 +1,18 @@
 //! Published ports on the way back: our elements, and the reference's iptables rules that say the same.
 
-use attach::Error;
+use crate::error::Error;
 use attach::handback::Held;
 use cni::{Attachment, Call};
 use kernel::Family;
 use kernel::nft::{Element, Nft, SetName, Transaction};
 
-use crate::cause::Cause;
 use crate::chains;
 use crate::conf::{Conf, NetConf};
+use crate::error::Cause;
 use crate::owner::Owner;
 use crate::plan::Plan;
 use crate::table::{LOCALNET, Realm};
-use crate::{foreign, iptables, withdraw};
+use crate::{foreign, hostport, iptables};
 
 /// The maps whose elements say whose a port is; each has a twin with the policies.
 #[must_use]
@@ -25,6 +25,16 @@ pub fn sets() -> [SetName<'static>; 4] {
 pub struct Ports {
     conf: Conf,
     plan: Plan,
+    form: Form,
+}
+
+/// Which of the reference's backends will look for the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The one that it has always had, and takes where nothing else is said.
+    Iptables,
+    /// The one that a configuration names.
+    Nftables,
 }
 
 impl Ports {
@@ -39,15 +49,24 @@ impl Ports {
         let in_nft_words = [&written.conditions_v4, &written.conditions_v6]
             .iter()
             .any(|words| words.first().is_some_and(|word| !word.starts_with(['-', '!'])));
-        if in_nft_words || written.backend == "nftables" {
-            return Err(Cause::NoReference {
-                what: "ports of a configuration that says \"backend\": \"nftables\", or has conditions in \
-                       nftables' words: the reference looks for those in tables of its own"
-                    .to_owned(),
-            }
-            .into());
+        if in_nft_words {
+            let what = "conditions in nftables' words: in the reference's tables they would be asked for all networks";
+            return Err(Cause::NoReference { what: what.to_owned() }.into());
         }
-        Ok(Self { conf: conf.for_reference(written), plan })
+        let form = if written.backend == "nftables" { Form::Nftables } else { Form::Iptables };
+        Ok(Self { conf: conf.for_reference(written), plan, form })
+    }
+
+    /// Whose they are.
+    #[must_use]
+    pub fn attachment(&self) -> &Attachment {
+        &self.plan.attachment
+    }
+
+    /// Whether the reference's nftables backend will look for them.
+    #[must_use]
+    pub fn are_nftables(&self) -> bool {
+        self.form == Form::Nftables
     }
 
     /// The first port of the kernel's that these do not have.
@@ -70,8 +89,16 @@ impl Ports {
 /// what `iptables-save -t nat` printed.
 #[must_use]
 pub fn rules(all: &[Ports], family: Family, saved: &str) -> String {
-    let all: Vec<(&Conf, &Plan)> = all.iter().map(|ports| (&ports.conf, &ports.plan)).collect();
-    chains::rules(&all, family, saved)
+    chains::rules(&of_form(all, Form::Iptables), family, saved)
+}
+
+/// Puts the rules of those ports into a batch that the reference's nftables backend will look for.
+pub fn add(nft: &mut Nft, batch: &mut Transaction, all: &[Ports]) -> Result<(), Error> {
+    hostport::add(nft, batch, &of_form(all, Form::Nftables))
+}
+
+fn of_form(all: &[Ports], form: Form) -> Vec<(&Conf, &Plan)> {
+    all.iter().filter(|ports| ports.form == form).map(|ports| (&ports.conf, &ports.plan)).collect()
 }
 
 /// Puts the removal of an element, and of its twin, into a batch.
@@ -99,7 +126,6 @@ pub fn guarded(nft: &mut Nft) -> Result<Vec<String>, Error> {
 
 /// Removes the reference's rules of an attachment that ended while they were written.
 pub fn forget(nft: &mut Nft, attachment: &Attachment) -> Result<(), Error> {
-    withdraw::withdraw(nft, attachment, &[])?;
     foreign::remove(nft, attachment, &[])?;
     iptables::remove_legacy(&foreign::container_chain(attachment))
 }

@@ -1,12 +1,12 @@
 //! The iptables backend: the reference's own chains, made in one `iptables-restore --noflush` for each family, for nodes
 //! where other tools read or depend on those chains.
 
-use attach::Error;
 use kernel::Family;
 use kernel::nft::{Expression, Nft, Table};
 
 use crate::chains::{Present, SETMARK, ruleset};
 use crate::conf::{Backend, Conf, Marking};
+use crate::error::Error;
 use crate::foreign::{DNAT, container_chain, nat};
 use crate::plan::Plan;
 use crate::program::{Variant, has_legacy, restore, save};

@@ -1,12 +1,13 @@
 //! The `portmap` plugin: ports of the host that lead to ports of a sandbox.
 
-mod cause;
 pub mod chains;
 pub mod condition;
 pub mod conf;
+mod error;
 mod flows;
 mod foreign;
 pub mod handback;
+mod hostport;
 mod iptables;
 pub mod listing;
 mod localnet;
@@ -25,8 +26,8 @@ use kernel::nft::Nft;
 use kernel::{Conntrack, linger};
 
 use attach::Error;
-pub use cause::Cause;
 use conf::{Backend, Conf, Scope};
+pub use error::Cause;
 use localnet::State;
 use plan::Plan;
 use policy::Policy;

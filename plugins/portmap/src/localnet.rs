@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use attach::Error;
 use kernel::{Family, Rtnl, sysctl};
 
 use crate::conf::{Conf, Masquerade};
+use crate::error::Error;
 use crate::plan::{Plan, Publication};
 
 /// The interface that leads to the sandbox, and whether packets of loopback may leave by it.

@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 
-use attach::Error;
 use cni::{AddResult, Attachment, Call, Cidr};
 use ipnetwork::IpNetwork;
 use kernel::Family;
 
-use crate::Cause;
 use crate::conf::Conf;
+use crate::error::{Cause, Error};
 use crate::mapping::Key;
 use crate::owner::{Owner, host_end, host_links};
 

@@ -5,8 +5,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::process::{Command, Output, Stdio};
 
-use attach::Error;
 use kernel::Family;
+
+use crate::error::Error;
 
 /// One of the family's two sets of programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

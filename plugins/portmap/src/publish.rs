@@ -1,10 +1,9 @@
 //! ADD and CHECK with nftables: elements for the keys of an attachment, each of which has one owner.
 
-use attach::Error;
 use kernel::Rtnl;
 use kernel::nft::{Data, Element, Nft, Transaction, Value};
 
-use crate::Cause;
+use crate::error::{Cause, Error};
 use crate::localnet::{Localnet, State};
 use crate::mapping::Key;
 use crate::owner::Owner;

@@ -1,10 +1,10 @@
 //! DEL and GC with nftables: elements go by whose they are, not by what a request says.
 
-use attach::Error;
 use cni::Attachment;
 use kernel::Family;
 use kernel::nft::{Element, Generation, Nft, SetName, Transaction};
 
+use crate::error::Error;
 use crate::mapping::Key;
 use crate::owner::Owner;
 use crate::plan::Publication;

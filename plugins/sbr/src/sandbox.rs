@@ -3,7 +3,7 @@
 use attach::{Error, Sandbox};
 use cni::{Call, Ip};
 use ipnetwork::IpNetwork;
-use kernel::{Family, Route, RouteFilter, Rtnl, Rule};
+use kernel::{Absent, Route, RouteFilter, Rtnl, Rule};
 
 use crate::plan::{Observed, PROTOCOL, Plan, priority};
 
@@ -14,23 +14,9 @@ pub fn observe(call: &Call, sandbox: &Sandbox) -> Result<(Rtnl, Observed), Error
         return Err(Error::gone(call, sandbox));
     };
     let routes = rtnl.routes(RouteFilter::default())?;
-    let observed = Observed { rules: rules(&mut rtnl)?, routes, index: link.index };
+    let observed = Observed { rules: rtnl.all_rules()?, routes, index: link.index };
     Ok((rtnl, observed))
 }
-
-fn rules(rtnl: &mut Rtnl) -> Result<Vec<Rule>, kernel::Error> {
-    let mut rules = rtnl.rules(Family::V4)?;
-    // A kernel without IPv6 has no rules of it.
-    match rtnl.rules(Family::V6) {
-        Ok(more) => rules.extend(more),
-        Err(error) if error.errno() == Some(UNSUPPORTED) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(rules)
-}
-
-/// `EOPNOTSUPP`
-const UNSUPPORTED: i32 = 95;
 
 /// Something that was done now, and can be taken back.
 enum Done {
@@ -119,12 +105,12 @@ pub fn remove(sandbox: &Sandbox, ifname: &str, told: &[Ip]) -> Result<(), Error>
     if let Some(index) = index {
         sources.extend(rtnl.addresses(index)?.iter().map(|address| IpNetwork::from(address.network.ip())));
     }
-    let all = rules(&mut rtnl)?;
+    let all = rtnl.all_rules()?;
     let (gone, kept): (Vec<&Rule>, Vec<&Rule>) =
         all.iter().partition(|rule| is_attachments(rule, ifname, &sources));
     let mut failures = Vec::new();
     for rule in &gone {
-        failures.extend(absent_is_fine(rtnl.delete_rule(rule)).err());
+        failures.extend(rtnl.delete_rule(rule).absent_is_fine().err());
     }
     for rule in
         gone.iter().filter(|rule| is_ours(rule, ifname) && !kept.iter().any(|k| k.table == rule.table))
@@ -152,11 +138,7 @@ fn flush(rtnl: &mut Rtnl, table: u32, index: Option<u32>) -> Result<(), kernel::
     let Some(index) = index else { return Ok(()) };
     let filter = RouteFilter { table: Some(table), oif: Some(index), ..RouteFilter::default() };
     for route in rtnl.routes(filter)? {
-        absent_is_fine(rtnl.delete_route(&route))?;
+        rtnl.delete_route(&route).absent_is_fine()?;
     }
     Ok(())
-}
-
-fn absent_is_fine(outcome: Result<(), kernel::Error>) -> Result<(), kernel::Error> {
-    outcome.or_else(|error| if error.is_absent() { Ok(()) } else { Err(error) })
 }

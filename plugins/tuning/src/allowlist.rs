@@ -25,7 +25,7 @@ pub fn permit(parameters: &[Parameter]) -> Result<(), Error> {
 }
 
 /// Each line that is not blank is a regular expression for a whole key as it is written in a configuration.
-fn permitted_by(text: &str, parameters: &[Parameter]) -> Result<(), Error> {
+pub fn permitted_by(text: &str, parameters: &[Parameter]) -> Result<(), Error> {
     let mut patterns = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let pattern = Regex::new(&format!("^(?:{line})$"));

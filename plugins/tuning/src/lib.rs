@@ -6,10 +6,10 @@ pub mod backup;
 pub mod conf;
 pub mod keys;
 
-mod cause;
+mod error;
 mod sandbox;
 
-pub use cause::Cause;
+pub use error::Cause;
 
 use attach::{Error, Sandbox};
 use cni::{AddResult, Added, Call, Plugin};

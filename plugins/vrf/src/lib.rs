@@ -4,10 +4,10 @@
 pub mod conf;
 pub mod plan;
 
-mod cause;
+mod error;
 mod sandbox;
 
-pub use cause::Cause;
+pub use error::Cause;
 
 use attach::{Error, Sandbox};
 use cni::{AddResult, Added, Call, Plugin, Version};

@@ -5,14 +5,11 @@ use std::time::Duration;
 use attach::{Error, Sandbox};
 use cni::Call;
 use ipnetwork::IpNetwork;
-use kernel::{Creation, Dad, Family, Link, Route, RouteFilter, Rtnl, Vrf};
+use kernel::{Creation, Dad, Link, Route, RouteFilter, Rtnl, Vrf};
 
 use crate::Cause;
 use crate::conf::Conf;
 use crate::plan;
-
-/// `EOPNOTSUPP`: no IPv6 in this kernel.
-const UNSUPPORTED: i32 = 95;
 
 /// How long an ADD or DEL waits for those of the sandbox's other interfaces.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,12 +73,7 @@ fn ensure_vrf(rtnl: &mut Rtnl, conf: &Conf) -> Result<(Link, Creation, u32), Err
 }
 
 fn free_table(rtnl: &mut Rtnl) -> Result<u32, kernel::Error> {
-    let mut rules = rtnl.rules(Family::V4)?;
-    match rtnl.rules(Family::V6) {
-        Ok(more) => rules.extend(more),
-        Err(error) if error.errno() == Some(UNSUPPORTED) => {}
-        Err(error) => return Err(error),
-    }
+    let rules = rtnl.all_rules()?;
     Ok(plan::free_table(&rtnl.links()?, &rules, &rtnl.routes(RouteFilter::default())?))
 }
 

@@ -104,6 +104,17 @@ replays! {
     overlay_attributes
     overlay_subnet_env
     overlay_leases
+    portmap_conf
+    portmap_saved
+    firewall_conf
+    firewall_saved
+    bandwidth_conf
+    tuning_conf
+    tuning_allowlist
+    tuning_backup
+    sbr_conf
+    vrf_conf
+    marks
 }
 
 #[test]

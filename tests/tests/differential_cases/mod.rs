@@ -10,10 +10,12 @@ pub struct Case {
     pub args: &'static str,
     /// Capability arguments.
     pub capabilities: &'static str,
+    /// A plugin behind the bridge, without its `dataDir`; empty for none.
+    pub behind: &'static str,
 }
 
 const fn keys(name: &'static str, keys: &'static str) -> Case {
-    Case { name, keys, args: "", capabilities: "{}" }
+    Case { name, keys, args: "", capabilities: "{}", behind: "" }
 }
 
 const fn asked(name: &'static str, args: &'static str, capabilities: &'static str) -> Case {
@@ -22,8 +24,11 @@ const fn asked(name: &'static str, args: &'static str, capabilities: &'static st
         keys: r#"{"capabilities": {"mac": true, "ips": true, "ipRanges": true}}"#,
         args,
         capabilities,
+        behind: "",
     }
 }
+
+pub mod chained;
 
 /// The requests.
 pub const CASES: &[Case] = &[

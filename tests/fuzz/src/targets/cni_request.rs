@@ -133,6 +133,12 @@ impl Shielded {
         match self.0.name() {
             "bridge" => bridge::conf::Conf::of(call).map(drop).map_err(Error::from),
             "host-local" => host_local::conf::Conf::read(call).map(drop),
+            "portmap" => portmap::conf::Conf::of(call).map(drop).map_err(Error::from),
+            "bandwidth" => bandwidth::conf::Conf::of(call).map(drop).map_err(Error::from),
+            "firewall" => firewall::conf::Conf::of(call).map(drop).map_err(Error::from),
+            "tuning" => tuning::conf::Conf::of(call).map(drop).map_err(Error::from),
+            "sbr" => sbr::conf::Conf::of(call).map(drop).map_err(Error::from),
+            "vrf" => vrf::conf::Conf::of(call).map(drop).map_err(Error::from),
             _ => call.conf::<flannel::NetConf>().map(drop),
         }
     }
@@ -174,7 +180,17 @@ impl Plugin for Shielded {
 
 /// The same request to each of the real plugins, up to where it would touch the machine.
 pub fn plugins(data: &[u8]) -> Verdict {
-    const PLUGINS: [&dyn Plugin; 3] = [&bridge::Bridge, &flannel::Flannel, &host_local::PLUGIN];
+    const PLUGINS: [&dyn Plugin; 9] = [
+        &bridge::Bridge,
+        &flannel::Flannel,
+        &host_local::PLUGIN,
+        &portmap::Portmap,
+        &bandwidth::Bandwidth,
+        &firewall::Firewall,
+        &tuning::Tuning,
+        &sbr::Sbr,
+        &vrf::Vrf,
+    ];
     let request = Request::parse(data);
     let mut reached = Reached::at("");
     for plugin in PLUGINS {

@@ -1,15 +1,23 @@
 //! Every target by name: what it runs, its own words for mutations, and how often `cargo test` mutates its corpus.
 
+mod bandwidth;
 mod bridge;
+mod chained;
+mod chained_words;
 mod cni;
 mod cni_request;
+mod firewall;
 mod flannel;
 mod flannel_life;
 mod host_local;
 mod host_local_life;
+mod marks;
 mod overlay;
 mod overlay_leases;
+mod portmap;
 mod request;
+mod routing;
+mod tuning;
 mod words;
 
 use crate::verdict::Verdict;
@@ -58,6 +66,17 @@ pub const TARGETS: &[Target] = &[
     target("overlay_attributes", overlay::attributes, words::LEASES, 5000),
     target("overlay_subnet_env", overlay::subnet_env, words::SUBNET_ENV, 3000),
     target("overlay_leases", overlay_leases::leases, words::LEASES, 1600),
+    target("portmap_conf", portmap::conf, chained_words::PORTMAP, 3000),
+    target("portmap_saved", portmap::saved, chained_words::SAVED, 4000),
+    target("firewall_conf", firewall::conf, chained_words::FIREWALL, 3000),
+    target("firewall_saved", firewall::saved, chained_words::SAVED, 4000),
+    target("bandwidth_conf", bandwidth::conf, chained_words::BANDWIDTH, 3000),
+    target("tuning_conf", tuning::conf, chained_words::TUNING, 3000),
+    target("tuning_allowlist", tuning::allowlist, chained_words::ALLOWLIST, 2000),
+    target("tuning_backup", tuning::backup, chained_words::BACKUP, 1000),
+    target("sbr_conf", routing::sbr, chained_words::ROUTING, 3000),
+    target("vrf_conf", routing::vrf, chained_words::ROUTING, 3000),
+    target("marks", marks::marks, chained_words::MARKS, 4000),
 ];
 
 /// The target of that name.

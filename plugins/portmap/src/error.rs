@@ -1,5 +1,6 @@
 //! What can go wrong while ports are published, checked or withdrawn, and the CNI code of each.
 
+pub use attach::Error;
 use cni::Code;
 
 /// What only portmap can meet.
