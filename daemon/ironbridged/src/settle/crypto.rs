@@ -12,6 +12,9 @@ use super::Assignment;
 /// A handshake holds for three minutes (`REJECT_AFTER_TIME`): a peer that was heard since is where it was heard.
 const HEARD: Duration = Duration::from_mins(3);
 
+/// Any interval, in seconds: it is set to the wanted one right after.
+const GREETING: u16 = 60;
+
 /// The client, opened when the backend is wireguard.
 #[derive(Debug, Default)]
 pub struct Crypto {
@@ -66,7 +69,20 @@ impl Crypto {
                 by_device.entry(*index).or_default().push(PeerChange::Remove(key.0));
             }
         }
-        by_device.iter().try_for_each(|(index, changes)| client.change_peers(*index, changes))
+        for (index, changes) in &by_device {
+            client.change_peers(*index, &changes.iter().map(greeting).collect::<Vec<_>>())?;
+            client.change_peers(*index, changes)?;
+        }
+        Ok(())
+    }
+}
+
+/// A peer that begins to keep its session alive shakes hands at once. Without, one that still has a session with the
+/// device before this one would send into it for 15 seconds.
+fn greeting(change: &PeerChange) -> PeerChange {
+    match change {
+        PeerChange::Set(peer) => PeerChange::Set(WireguardPeer { keepalive: GREETING, ..peer.clone() }),
+        PeerChange::Remove(key) => PeerChange::Remove(*key),
     }
 }
 
