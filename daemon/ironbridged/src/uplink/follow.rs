@@ -109,8 +109,10 @@ impl Follower {
         let node = observe(rtnl, &self.choice)?;
         Ok(match choose(&node, &self.choice, &self.config) {
             Ok(new) if new.published() != published => Verdict::Move(new),
+            // An address that the operator gave and that is not this node's own.
+            Ok(_) => Verdict::Stay,
             // The settling loop reports an uplink without its address.
-            Ok(_) | Err(_) => Verdict::Lost,
+            Err(_) => Verdict::Lost,
         })
     }
 
