@@ -109,8 +109,10 @@ impl Follower {
         let node = observe(rtnl, &self.choice)?;
         Ok(match choose(&node, &self.choice, &self.config) {
             Ok(new) if new.carriers() != carriers => Verdict::Move(new),
+            // It came back meanwhile.
+            Ok(_) => Verdict::Stay,
             // The settling loop reports an uplink without its address.
-            Ok(_) | Err(_) => Verdict::Lost,
+            Err(_) => Verdict::Lost,
         })
     }
 

@@ -34,13 +34,15 @@ struct Outlet {
     backoff: Backoff,
     epoch: Epoch,
     told: Option<Instant>,
+    /// What was handed out last, in the cluster's own count.
+    revision: i64,
 }
 
 /// Keeps `views` up to date until nobody looks at them.
 pub(super) async fn run(mut session: Session, views: Sender<View>) {
     let timing = session.options().timing.clone();
     let backoff = Backoff::new(timing.floor, timing.ceiling);
-    let mut outlet = Outlet { views, backoff, epoch: Epoch::default(), told: None };
+    let mut outlet = Outlet { views, backoff, epoch: Epoch::default(), told: None, revision: 0 };
     while !outlet.views.is_closed() {
         match follow(&mut session, &mut outlet).await {
             Ok(End::Unwatched) => return,
@@ -83,13 +85,17 @@ async fn follow(session: &mut Session, outlet: &mut Outlet) -> Result<End, Store
             Taken::Events => {
                 outlet.backoff.reset();
                 // A lone change is not to wait for others; of a burst the first is told at once and the rest together.
-                if outlet.is_rested() {
+                // The end of the last lease is told by nobody before it was read again.
+                if outlet.is_rested() && fold.has_leases() {
                     outlet.publish(&fold, config);
                 }
+                let told = outlet.revision;
                 if let Some(end) = gather(session, &mut stream, &mut fold).await? {
                     return Ok(end);
                 }
-                outlet.publish(&fold, config);
+                if told != fold.revision() {
+                    outlet.publish(&fold, config);
+                }
             }
         }
     }
@@ -103,6 +109,7 @@ impl Outlet {
 
     fn publish(&mut self, fold: &Fold, config: ConfigKey) {
         self.told = Some(Instant::now());
+        self.revision = fold.revision();
         let mut snapshot = fold.snapshot();
         snapshot.revision = self.epoch.raise(snapshot.revision);
         View::publish(&self.views, snapshot, config);
