@@ -95,6 +95,27 @@ pub(crate) mod ifla {
     pub(crate) const SKIP_STATS: u32 = 1 << 3;
 }
 
+/// `linux/if_link.h`: data of a VXLAN device (`IFLA_VXLAN_*`).
+pub(crate) mod vxlan {
+    pub(crate) const ID: u16 = 1;
+    pub(crate) const GROUP: u16 = 2;
+    pub(crate) const LINK: u16 = 3;
+    pub(crate) const LOCAL: u16 = 4;
+    pub(crate) const LEARNING: u16 = 7;
+    pub(crate) const L2MISS: u16 = 13;
+    pub(crate) const PORT: u16 = 15;
+    pub(crate) const GROUP6: u16 = 16;
+    pub(crate) const LOCAL6: u16 = 17;
+    pub(crate) const GBP: u16 = 23;
+}
+
+/// `linux/if_tunnel.h`: data of an IP-in-IP device (`IFLA_IPTUN_*`).
+pub(crate) mod iptun {
+    pub(crate) const LOCAL: u16 = 2;
+    pub(crate) const REMOTE: u16 = 3;
+    pub(crate) const PMTUDISC: u16 = 10;
+}
+
 /// `linux/if.h`: flags of a link.
 pub(crate) mod iff {
     pub(crate) const UP: u32 = 0x1;

@@ -1,8 +1,8 @@
 //! Many changes in few system calls.
 
 use crate::{
-    Dad, Error, Ifb, Nexthop, Route, Rtnl, Veth, address, error::During, ifb, link, nexthop, parcel::Parcel,
-    route, veth, wire::Message,
+    Dad, Error, Forwarding, Ifb, Neighbour, Nexthop, Route, Rtnl, Veth, address, error::During, ifb, link,
+    nexthop, parcel::Parcel, route, veth, wire::Message,
 };
 use ipnetwork::IpNetwork;
 
@@ -27,6 +27,8 @@ enum Doing {
     Route(&'static str, Box<Route>),
     Nexthop(&'static str, Nexthop),
     DeleteNexthop(u32),
+    Neighbour(&'static str, Neighbour),
+    Forwarding(&'static str, Forwarding),
     DeleteLink(u32),
 }
 
@@ -105,6 +107,26 @@ impl Batch<'_> {
         self.push(nexthop::delete_message(id), Doing::DeleteNexthop(id))
     }
 
+    /// As [`Rtnl::replace_neighbour`].
+    pub fn replace_neighbour(&mut self, neighbour: &Neighbour) -> &mut Self {
+        self.push(neighbour.replace_message(), Doing::Neighbour("setting", *neighbour))
+    }
+
+    /// As [`Rtnl::delete_neighbour`].
+    pub fn delete_neighbour(&mut self, neighbour: &Neighbour) -> &mut Self {
+        self.push(neighbour.delete_message(), Doing::Neighbour("deleting", *neighbour))
+    }
+
+    /// As [`Rtnl::replace_forwarding`].
+    pub fn replace_forwarding(&mut self, entry: &Forwarding) -> &mut Self {
+        self.push(entry.replace_message(), Doing::Forwarding("setting", *entry))
+    }
+
+    /// As [`Rtnl::delete_forwarding`].
+    pub fn delete_forwarding(&mut self, entry: &Forwarding) -> &mut Self {
+        self.push(entry.delete_message(), Doing::Forwarding("deleting", *entry))
+    }
+
     /// How many changes are in it.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -166,6 +188,8 @@ impl Doing {
             Self::Route(verb, route) => route::doing(verb, route),
             Self::Nexthop(verb, nexthop) => nexthop::doing(verb, nexthop),
             Self::DeleteNexthop(id) => format!("deleting nexthop {id}"),
+            Self::Neighbour(verb, neighbour) => neighbour.doing(verb),
+            Self::Forwarding(verb, entry) => entry.doing(verb),
             Self::DeleteLink(index) => format!("deleting link {index}"),
         }
     }

@@ -1,7 +1,7 @@
 //! Network interfaces: read by name or index, changed, deleted.
 
 use crate::{
-    BridgePort, Error, Mac, PortState, Rtnl,
+    BridgePort, Error, Ipip, Mac, PortState, Rtnl, Vxlan,
     abi::{af, iff, ifla, nlm, rtm},
     error::{Absent, During},
     link_wire::{collect, read_link},
@@ -45,6 +45,10 @@ pub struct Link {
     pub txqlen: u32,
     /// Number of the table, if it is a VRF.
     pub vrf_table: Option<u32>,
+    /// Parameters, if it is a VXLAN device.
+    pub vxlan: Option<Vxlan>,
+    /// Parameters, if it is an IP-in-IP device.
+    pub ipip: Option<Ipip>,
     /// Free text that an administrator may have put on it.
     pub alias: Option<String>,
     /// Flags as a port of a bridge, if it is one.

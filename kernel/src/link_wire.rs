@@ -4,6 +4,8 @@ use crate::{
     Link, Operstate,
     abi::{iff, ifla, rtm},
     bridge::read_port,
+    ipip::read_ipip,
+    vxlan::read_vxlan,
     wire::{Attribute, Received, attributes, u32_at},
 };
 
@@ -58,6 +60,12 @@ fn read_info(link: &mut Link, info: &Attribute<'_>) {
             ifla::INFO_DATA if link.kind.as_deref() == Some("vrf") => {
                 let table = attribute.nested().find(|inner| inner.kind == ifla::VRF_TABLE);
                 link.vrf_table = table.and_then(|table| table.u32());
+            }
+            ifla::INFO_DATA if link.kind.as_deref() == Some("vxlan") => {
+                link.vxlan = Some(read_vxlan(&attribute));
+            }
+            ifla::INFO_DATA if link.kind.as_deref() == Some("ipip") => {
+                link.ipip = Some(read_ipip(&attribute));
             }
             ifla::INFO_SLAVE_KIND => controller_kind = attribute.text(),
             ifla::INFO_SLAVE_DATA if controller_kind == "bridge" => {

@@ -32,6 +32,12 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
+    /// Whether it never ages.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.state & PERMANENT != 0
+    }
+
     /// An entry that never ages.
     #[must_use]
     pub fn permanent(index: u32, address: IpAddr, mac: Mac) -> Self {
@@ -64,6 +70,12 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
+    /// Whether it never ages.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.state & PERMANENT != 0
+    }
+
     /// An entry of a VXLAN device that never ages.
     #[must_use]
     pub fn permanent(index: u32, mac: Mac, destination: IpAddr) -> Self {
@@ -76,23 +88,18 @@ impl Rtnl {
     /// Adds a neighbour; `EEXIST` if the link has one with that IP address.
     pub fn add_neighbour(&mut self, neighbour: &Neighbour) -> Result<(), Error> {
         let message = neighbour.message(rtm::NEWNEIGH, nlm::CREATE | nlm::EXCL);
-        self.change(message, || format!("adding neighbour {} on link {}", neighbour.address, neighbour.index))
+        self.change(message, || neighbour.doing("adding"))
     }
 
     /// Adds or changes a neighbour.
     pub fn replace_neighbour(&mut self, neighbour: &Neighbour) -> Result<(), Error> {
-        let message = neighbour.message(rtm::NEWNEIGH, nlm::CREATE | nlm::REPLACE);
-        self.change(message, || {
-            format!("setting neighbour {} on link {}", neighbour.address, neighbour.index)
-        })
+        self.change(neighbour.replace_message(), || neighbour.doing("setting"))
     }
 
     /// Deletes a neighbour; `ENOENT` if there is none.
     pub fn delete_neighbour(&mut self, index: u32, address: IpAddr) -> Result<(), Error> {
         let gone = Neighbour { index, address, mac: None, state: 0 };
-        self.change(gone.message(rtm::DELNEIGH, 0), || {
-            format!("deleting neighbour {address} on link {index}")
-        })
+        self.change(gone.delete_message(), || gone.doing("deleting"))
     }
 
     /// The neighbours on a link, both families, filtered by the kernel.
@@ -116,13 +123,13 @@ impl Rtnl {
 
     /// Adds or changes a forwarding entry.
     pub fn replace_forwarding(&mut self, entry: &Forwarding) -> Result<(), Error> {
-        self.change(entry.message(rtm::NEWNEIGH, nlm::CREATE | nlm::REPLACE), || entry.doing("setting"))
+        self.change(entry.replace_message(), || entry.doing("setting"))
     }
 
     /// Deletes a forwarding entry; `ENOENT` if the MAC address has none. (A VXLAN device takes it for success if the
     /// address has other destinations than this.)
     pub fn delete_forwarding(&mut self, entry: &Forwarding) -> Result<(), Error> {
-        self.change(entry.message(rtm::DELNEIGH, 0), || entry.doing("deleting"))
+        self.change(entry.delete_message(), || entry.doing("deleting"))
     }
 
     /// The forwarding entries of one link: of the VXLAN device, or those of its bridge that name this port.
@@ -151,6 +158,18 @@ impl Rtnl {
 }
 
 impl Neighbour {
+    pub(crate) fn replace_message(&self) -> Message {
+        self.message(rtm::NEWNEIGH, nlm::CREATE | nlm::REPLACE)
+    }
+
+    pub(crate) fn delete_message(&self) -> Message {
+        Self { mac: None, state: 0, ..*self }.message(rtm::DELNEIGH, 0)
+    }
+
+    pub(crate) fn doing(&self, verb: &str) -> String {
+        format!("{verb} neighbour {} on link {}", self.address, self.index)
+    }
+
     fn message(&self, kind: u16, flags: u16) -> Message {
         let mut message =
             Message::new(kind, flags, &fixed(family_of(self.address), self.index, self.state, 0));
@@ -163,6 +182,14 @@ impl Neighbour {
 }
 
 impl Forwarding {
+    pub(crate) fn replace_message(&self) -> Message {
+        self.message(rtm::NEWNEIGH, nlm::CREATE | nlm::REPLACE)
+    }
+
+    pub(crate) fn delete_message(&self) -> Message {
+        self.message(rtm::DELNEIGH, 0)
+    }
+
     fn message(&self, kind: u16, flags: u16) -> Message {
         let table = match self.table {
             ForwardingTable::Link => SELF,
@@ -176,7 +203,7 @@ impl Forwarding {
         message
     }
 
-    fn doing(&self, verb: &str) -> String {
+    pub(crate) fn doing(&self, verb: &str) -> String {
         format!("{verb} forwarding entry {} of link {}", self.mac, self.index)
     }
 }

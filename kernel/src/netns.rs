@@ -11,14 +11,17 @@ use nix::{
     },
 };
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
+    io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::OpenOptionsExt,
     },
     panic,
     path::{Path, PathBuf},
+    sync::mpsc,
     thread,
+    time::Duration,
 };
 
 /// The namespace of the calling thread.
@@ -104,6 +107,25 @@ impl Netns {
         Ok(f())
     }
 
+    /// Keeps out all others who ask the same way, for what looks first and acts then: flock(2) on the namespace's own
+    /// file, which is one file whatever path led to it. It ends with the value, and with the process.
+    ///
+    /// # Errors
+    /// `EBUSY` if somebody else still holds it after `patience`.
+    pub fn hold(&self, patience: Duration) -> Result<Hold, Error> {
+        let doing = || format!("waiting for those who work in network namespace {}", self.name.display());
+        // The lock is that of an opening, and this one's is nobody else's.
+        let file = File::open(self.path()).during(doing)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Hold(file)),
+            Err(TryLockError::Error(error)) => Err(error).during(doing),
+            Err(TryLockError::WouldBlock) => {
+                let held = wait_for_lock(file).during(doing)?;
+                held.recv_timeout(patience).unwrap_or_else(|_| Err(Errno::EBUSY.into())).during(doing)
+            }
+        }
+    }
+
     /// Moves the calling thread inside. Only here does it come out what kind of namespace the file is.
     fn enter(&self) -> Result<(), Error> {
         match setns(&self.file, CloneFlags::CLONE_NEWNET) {
@@ -123,6 +145,35 @@ impl Netns {
         let stat = fstat(&self.file).during(|| format!("examining {}", self.name.display()))?;
         Ok((stat.st_dev, stat.st_ino))
     }
+}
+
+/// A namespace that one holds: others wait in [`Netns::hold`] until this is dropped.
+#[derive(Debug)]
+pub struct Hold(File);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Closing it would not do: a child may have it open. What cannot be let go ends with the process.
+        self.0.unlock().ok();
+    }
+}
+
+/// Waits in flock(2) on a thread of its own, since the call has no deadline. Who gives up first leaves a thread that gets the
+/// lock some day, finds nobody listening and drops it.
+fn wait_for_lock(file: File) -> io::Result<mpsc::Receiver<io::Result<Hold>>> {
+    let (sender, receiver) = mpsc::channel();
+    let wait = move || {
+        let outcome = loop {
+            match file.lock() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => break outcome,
+            }
+        };
+        // An error here means that nobody listens any more.
+        sender.send(outcome.map(|()| Hold(file))).ok();
+    };
+    thread::Builder::new().stack_size(STACK).spawn(wait)?;
+    Ok(receiver)
 }
 
 /// Where a visit came from, and returns to when this is dropped.

@@ -2,10 +2,10 @@
 
 use crate::{
     Error, Rtnl,
-    abi::{af, nha, nlm, rtm},
+    abi::{af, nha, nlm, rta, rtm},
     error::During,
     route::family_of,
-    wire::{Message, Received, attributes},
+    wire::{Message, Received, attributes, u32_at},
 };
 use std::net::IpAddr;
 
@@ -24,6 +24,8 @@ pub struct Nexthop {
     pub oif: Option<u32>,
     /// Who made it, as in a route.
     pub protocol: u8,
+    /// The gateway is reachable on the link though no route says so.
+    pub onlink: bool,
 }
 
 impl Rtnl {
@@ -75,7 +77,8 @@ pub(crate) fn delete_message(id: u32) -> Message {
 fn message(nexthop: &Nexthop, flags: u16) -> Message {
     // struct nhmsg: family, scope (set by the kernel), protocol, reserved; flags
     let family = nexthop.gateway.map_or(af::INET, family_of);
-    let fixed = [[family, 0, nexthop.protocol, 0], [0; 4]];
+    let flags_of_hop = if nexthop.onlink { rta::ONLINK } else { 0 };
+    let fixed = [[family, 0, nexthop.protocol, 0], flags_of_hop.to_ne_bytes()];
     let mut message = Message::new(rtm::NEWNEXTHOP, flags, fixed.as_flattened());
     message.put_u32(nha::ID, nexthop.id);
     if let Some(oif) = nexthop.oif {
@@ -91,7 +94,13 @@ pub(crate) fn read_nexthop(received: &Received<'_>) -> Option<Nexthop> {
     if !matches!(received.kind, rtm::NEWNEXTHOP | rtm::DELNEXTHOP) {
         return None;
     }
-    let mut nexthop = Nexthop { id: 0, gateway: None, oif: None, protocol: *received.payload.get(2)? };
+    let mut nexthop = Nexthop {
+        id: 0,
+        gateway: None,
+        oif: None,
+        protocol: *received.payload.get(2)?,
+        onlink: u32_at(received.payload, 4)? & rta::ONLINK != 0,
+    };
     for attribute in attributes(received.payload, FIXED) {
         match attribute.kind {
             nha::ID => nexthop.id = attribute.u32()?,

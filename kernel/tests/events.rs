@@ -83,7 +83,7 @@ fn a_nexthop_object_that_goes_is_told_of_and_its_routes_are_not() {
     let (here, _) = node.cable("veth0", &mut pod, "eth0");
     node.nl.add_address(here, net("10.9.0.1/24"), Dad::Skip).unwrap();
     let gateway = Some("10.9.0.2".parse().unwrap());
-    let nexthop = Nexthop { id: 7, gateway, oif: Some(here), protocol: 73 };
+    let nexthop = Nexthop { id: 7, gateway, oif: Some(here), protocol: 73, onlink: false };
     let mut monitor = Monitor::open_in(&node.ns, &[Group::Nexthop, Group::Ipv4Route]).unwrap();
     node.nl.add_nexthop(&nexthop).unwrap();
     until(&mut monitor, |e| *e == Event::Nexthop(nexthop));
@@ -112,7 +112,13 @@ fn what_is_changed_through_one_socket_is_not_told_to_a_listener_that_ignores_it(
     monitor.ignore(node.nl.port().unwrap()).unwrap();
     node.nl.add_route(&route("10.8.1.0/24")).unwrap();
     node.nl.delete_route(&route("10.8.1.0/24")).unwrap();
-    let object = Nexthop { id: 7, gateway: route("10.8.1.0/24").gateway, oif: Some(here), protocol: 73 };
+    let object = Nexthop {
+        id: 7,
+        gateway: route("10.8.1.0/24").gateway,
+        oif: Some(here),
+        protocol: 73,
+        onlink: false,
+    };
     node.nl.add_nexthop(&object).unwrap();
     // Another socket, and with the same protocol number.
     Rtnl::open_in(&node.ns).unwrap().add_route(&route("10.8.2.0/24")).unwrap();

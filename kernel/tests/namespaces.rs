@@ -3,7 +3,7 @@
 mod world;
 
 use kernel::{Error, Netns, Rtnl, sysctl};
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 use world::Node;
 
 #[test]
@@ -83,4 +83,18 @@ fn a_visit_ends_at_home_even_if_it_panics() {
     })
     .join()
     .unwrap();
+}
+
+#[test]
+fn one_at_a_time_holds_a_namespace_whatever_path_led_to_it() {
+    let first = Netns::new_nameless().unwrap();
+    let second = Netns::open(&first.path()).unwrap();
+    let held = first.hold(Duration::from_secs(5)).unwrap();
+    let refused = second.hold(Duration::from_millis(20)).unwrap_err();
+    assert!(refused.is_transient(), "{refused}");
+    assert!(refused.to_string().contains(&first.path().display().to_string()), "{refused}");
+    let next = std::thread::spawn(move || second.hold(Duration::from_secs(20)).map(drop));
+    drop(held);
+    next.join().unwrap().unwrap();
+    first.hold(Duration::from_secs(20)).unwrap();
 }

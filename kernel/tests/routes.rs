@@ -187,7 +187,7 @@ fn the_way_of_a_packet_is_found() {
 #[test]
 fn routes_follow_their_nexthop_object() {
     let (mut node, _pod, here) = node();
-    let hop = Nexthop { id: 70, gateway: Some(ip("10.9.0.9")), oif: Some(here), protocol: 99 };
+    let hop = Nexthop { id: 70, gateway: Some(ip("10.9.0.9")), oif: Some(here), protocol: 99, onlink: false };
     node.nl.add_nexthop(&hop).unwrap();
     assert!(node.nl.add_nexthop(&hop).unwrap_err().is_present());
     let route = Route { nexthop_id: Some(70), protocol: 99, ..Route::to(net("10.1.0.0/16")) };
@@ -302,7 +302,8 @@ fn a_batch_in_which_everything_fails_is_answered_in_full() {
     }
     assert_eq!(batch.commit().unwrap().len(), 1000);
     assert!(mine(&mut node).is_empty());
-    let one = Nexthop { id: 5, gateway: Some(ip("203.0.113.1")), oif: Some(4711), protocol: 99 };
+    let one =
+        Nexthop { id: 5, gateway: Some(ip("203.0.113.1")), oif: Some(4711), protocol: 99, onlink: false };
     let error = node.nl.batch().add_nexthop(&one).delete_nexthop(6).commit_all().unwrap_err();
     assert!(error.to_string().starts_with("adding nexthop 5 via 203.0.113.1: "), "{error}");
     node.nl.link("eth0").unwrap().unwrap(); // the socket is in step
@@ -316,7 +317,7 @@ fn ten_thousand_routes_through_nexthops() {
     let mut batch = node.nl.batch();
     for n in 0..count {
         let gateway = Some(IpAddr::from((0x0ac8_0100 + n).to_be_bytes()));
-        batch.add_nexthop(&Nexthop { id: n + 1, gateway, oif: Some(here), protocol: 99 });
+        batch.add_nexthop(&Nexthop { id: n + 1, gateway, oif: Some(here), protocol: 99, onlink: false });
         let to = format!("11.{}.{}.0/24", n >> 8, n & 255);
         batch.add_route(&Route { nexthop_id: Some(n + 1), protocol: 99, ..Route::to(net(&to)) });
     }

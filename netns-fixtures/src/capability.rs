@@ -26,6 +26,8 @@ pub enum Capability {
     Ifb,
     /// TUN/TAP devices.
     Tap,
+    /// IP-in-IP links.
+    Ipip,
     /// `WireGuard` links.
     WireGuard,
     /// IPv6.
@@ -59,6 +61,7 @@ impl Capability {
             Self::Dummy => &["ip link add d0 type dummy"],
             Self::Ifb => &["ip link add i0 type ifb"],
             Self::Tap => &["ip tuntap add mode tap name t0"],
+            Self::Ipip => &["ip link add i0 type ipip local 192.0.2.1"],
             Self::WireGuard => &["ip link add w0 type wireguard"],
             Self::Ipv6 => &["ip -6 address add fd00::1/128 dev lo"],
             Self::IptablesNat => &["iptables -t nat -A POSTROUTING -s 192.0.2.1 -j MASQUERADE"],

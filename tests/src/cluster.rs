@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -94,9 +95,15 @@ impl Cluster {
     /// A new pod on the node of that daemon.
     #[track_caller]
     pub fn attach(&self, index: usize, daemon: &Daemon, name: &str) -> Attached {
+        self.attach_by(index, &daemon.subnet_file(), name)
+    }
+
+    /// A new pod on a node by way of any daemon's `subnet.env`.
+    #[track_caller]
+    pub fn attach_by(&self, index: usize, subnet_file: &Path, name: &str) -> Attached {
         let own = self.folder.path().join(self.node(index).name());
         let network = Network::new("cluster", "1.0.0").plugin(json!({
-            "type": "flannel", "subnetFile": daemon.subnet_file(), "dataDir": own.join("flannel"),
+            "type": "flannel", "subnetFile": subnet_file, "dataDir": own.join("flannel"),
             "delegate": {"hairpinMode": true, "isDefaultGateway": true},
             "ipam": {"dataDir": own.join("networks")},
         }));

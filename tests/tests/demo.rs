@@ -89,6 +89,11 @@ fn the_demo_works_with_the_embedded_store_and_leaves_nothing() {
 }
 
 #[test]
+fn the_demo_works_through_a_vxlan_tunnel_and_leaves_nothing() {
+    works(&["--backend", "vxlan"], 2);
+}
+
+#[test]
 fn the_demo_works_with_etcd_and_three_nodes_and_leaves_nothing() {
     works(&["--store", "etcd", "--nodes", "3"], 3);
 }

@@ -253,25 +253,30 @@ fn systemd_accepts_the_unit_and_calls_it_well_confined() {
     analyze(&["security", "--offline=true", "--threshold=25"]);
 }
 
+/// `linux/capability.h`.
+const CAPABILITIES: [(&str, u32); 2] = [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13)];
+
 #[test]
-fn the_capability_of_the_unit_is_enough() {
-    let capability = UNIT.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
-    assert_eq!(capability, "CAP_NET_ADMIN");
+fn the_capabilities_of_the_unit_are_enough() {
+    let listed = UNIT.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let number = |name: &str| CAPABILITIES.iter().find(|(known, _)| *known == name).expect("a known one").1;
+    let mask = listed.split(' ').fold(0_u64, |mask, name| mask | 1 << number(name));
+    let set = listed.to_lowercase().replace("cap_", "+").replace(' ', ",");
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(V4);
     let peer = Daemon::ready(cluster.node(1), options(&etcd));
     let folder = tempfile::tempdir().unwrap();
     cluster.node(0).set_sysctl("net/ipv4/ip_forward", "0");
     let mut command = Command::new("setpriv");
-    command.args(["--bounding-set=-all,+net_admin", "--inh-caps=-all,+net_admin", "--no-new-privs"]);
-    command.arg(Bins::daemon()).args(options(&etcd).flags);
+    command.args([format!("--bounding-set=-all,{set}"), format!("--inh-caps=-all,{set}")]);
+    command.arg("--no-new-privs").arg(Bins::daemon()).args(options(&etcd).flags);
     command.arg(format!("--subnet-file={}", folder.path().join("subnet.env").display()));
     let process = cluster.node(0).start(command, &folder.path().join("log"));
     cluster.await_routes(0, &[(&peer, 1)]);
     await_that("the rules are there", || cluster.node(0).succeeds("nft list table inet ironbridged"));
     assert_eq!(cluster.node(0).sysctl("net/ipv4/ip_forward").as_deref(), Some("1"));
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    assert!(status.contains("CapEff:\t0000000000001000"), "{status}");
+    assert!(status.contains(&format!("CapEff:\t{mask:016x}")), "{status}");
     assert!(!process.log().contains("WARN"), "{}", process.log());
 }
 

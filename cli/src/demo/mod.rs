@@ -26,7 +26,7 @@ use keep::Names;
 use pods::Pod;
 use process::{Process, Tie};
 use progress::step;
-use store::{Kind, Store};
+use store::{Backend, Kind, Store};
 use traffic::Row;
 use view::View;
 use world::{OUTSIDE, World};
@@ -42,6 +42,9 @@ pub struct Demo {
     /// Where the daemons meet
     #[arg(long, value_enum, default_value_t = Kind::File)]
     store: Kind,
+    /// How the nodes reach each other
+    #[arg(long, value_enum, default_value_t = Backend::HostGw)]
+    backend: Backend,
     /// How many nodes
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
     nodes: u8,
@@ -52,7 +55,7 @@ pub struct Demo {
     #[arg(long)]
     keep: bool,
     /// End a demo that was kept
-    #[arg(long, conflicts_with_all = ["keep", "store", "nodes", "daemon"])]
+    #[arg(long, conflicts_with_all = ["keep", "store", "backend", "nodes", "daemon"])]
     cleanup: bool,
 }
 
@@ -112,8 +115,8 @@ impl Demo {
         let mut stage =
             Stage { processes: vec![], names: Names::default(), pods: vec![], world, directory, tie };
         let store = step("the store", |_| match self.store {
-            Kind::File => Store::file(&stage.directory),
-            Kind::Etcd => Store::etcd(&stage.world, &stage.directory, (tie, interrupt)),
+            Kind::File => Store::file(&stage.directory, self.backend),
+            Kind::Etcd => Store::etcd(&stage.world, &stage.directory, self.backend, (tie, interrupt)),
         })?;
         stage.processes.extend(store.server);
         stage.record()?;

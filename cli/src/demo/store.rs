@@ -29,6 +29,15 @@ pub enum Kind {
     Etcd,
 }
 
+/// How the demo's nodes reach each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// Routes through the nodes' own addresses.
+    HostGw,
+    /// A VXLAN tunnel.
+    Vxlan,
+}
+
 /// A store with the network's configuration in it.
 pub struct Store {
     /// The flags that lead a daemon to it.
@@ -39,15 +48,20 @@ pub struct Store {
 
 impl Store {
     /// The embedded store in a directory.
-    pub fn file(directory: &Directory) -> Result<Self, Error> {
+    pub fn file(directory: &Directory, backend: Backend) -> Result<Self, Error> {
         let path = directory.make("store")?;
         let config = path.join("config");
-        fs::write(&config, network().to_string()).at("write", &config)?;
+        fs::write(&config, network(backend).to_string()).at("write", &config)?;
         Ok(Self { flags: vec![format!("--store=file:{}", path.display())], server: None })
     }
 
     /// A real etcd server in the underlay's namespace.
-    pub fn etcd(world: &World, directory: &Directory, how: (Tie, &Interrupt)) -> Result<Self, Error> {
+    pub fn etcd(
+        world: &World,
+        directory: &Directory,
+        backend: Backend,
+        how: (Tie, &Interrupt),
+    ) -> Result<Self, Error> {
         let program = program("etcd", "install etcd-server, or leave out --store etcd")?;
         let (tie, interrupt) = how;
         let url = format!("http://{}:{PORT}", World::store_address());
@@ -70,7 +84,7 @@ impl Store {
         server.await_ready((interrupt, PATIENCE), || {
             post(world, "/v3/maintenance/status", &json!({})).is_ok_and(|answer| answer.contains("leader"))
         })?;
-        let put = json!({ "key": base64(b"/coreos.com/network/config"), "value": base64(network().to_string().as_bytes()) });
+        let put = json!({ "key": base64(b"/coreos.com/network/config"), "value": base64(network(backend).to_string().as_bytes()) });
         let answer = post(world, "/v3/kv/put", &put).unwrap_or_else(|e| e.to_string());
         if !answer.contains("\"revision\"") {
             return Err(Error::Etcd { answer });
@@ -79,8 +93,12 @@ impl Store {
     }
 }
 
-fn network() -> Value {
-    json!({ "Network": CLUSTER, "Backend": { "Type": "host-gw" } })
+fn network(backend: Backend) -> Value {
+    let name = match backend {
+        Backend::HostGw => "host-gw",
+        Backend::Vxlan => "vxlan",
+    };
+    json!({ "Network": CLUSTER, "Backend": { "Type": name } })
 }
 
 /// The path of an installed program.
@@ -146,7 +164,9 @@ mod tests {
 
     #[test]
     fn the_network_is_one_that_the_daemon_takes() {
-        overlay::NetworkConfig::parse(network().to_string().as_bytes()).unwrap();
+        for backend in [Backend::HostGw, Backend::Vxlan] {
+            overlay::NetworkConfig::parse(network(backend).to_string().as_bytes()).unwrap();
+        }
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::commands::CommandError;
 use crate::health::HealthError;
+use crate::key_file::KeyError;
 use crate::options::OptionsError;
+use crate::publish::PublishError;
 use crate::store::StoreError;
 use crate::uplink::UplinkError;
 
@@ -21,6 +24,12 @@ pub enum Error {
     Uplink(#[from] UplinkError),
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     #[error("cannot write {}: {source}", path.display())]
     SubnetFile { path: PathBuf, source: io::Error },
     #[error("the runtime cannot start: {0}")]

@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 
 use crate::eyes::{self, Sight};
 
+use crate::selftest::SelfTest;
+
 /// What `/readyz` tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -28,6 +30,11 @@ pub struct Status {
     pub store: Option<String>,
     /// Routes to peers.
     pub routes: usize,
+    /// Leases of nodes with another backend, which are ignored.
+    pub other_backends: usize,
+    /// What a probe through the tunnel found, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<SelfTest>,
     /// What could not be put right.
     pub problems: Vec<String>,
 }
@@ -41,6 +48,8 @@ impl Status {
             lease: None,
             store: None,
             routes: 0,
+            other_backends: 0,
+            self_test: None,
             problems: Vec::new(),
         }
     }

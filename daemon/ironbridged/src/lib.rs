@@ -1,16 +1,21 @@
 //! The daemon's hands: stores, kernel, the settling loop, health. What to do is decided in `overlay`.
 
+mod announcer;
+mod commands;
 mod daemon;
 mod error;
 mod eyes;
 mod flags;
 mod forwarding;
 mod health;
+mod key_file;
 mod logging;
 mod node_name;
 mod options;
 mod pods;
+mod publish;
 mod rules;
+mod selftest;
 mod settle;
 mod start;
 pub mod store;
@@ -44,7 +49,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
     let variable =
         |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     logging::start(LogChoice::from(&flags), variable("RUST_LOG"));
-    match run(&flags, &Supervision::read(variable)) {
+    match run(&flags, variable("WIREGUARD_KEY_FILE"), &Supervision::read(variable)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -53,8 +58,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &[(Strin
     }
 }
 
-fn run(flags: &Flags, supervision: &Supervision) -> Result<(), Error> {
-    let options = Options::new(flags)?;
+fn run(flags: &Flags, wireguard_key: Option<&str>, supervision: &Supervision) -> Result<(), Error> {
+    let mut options = Options::new(flags)?;
+    if let Some(file) = wireguard_key {
+        options.wireguard_key = file.into();
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?options, "starting");
     for name in flags.unused() {
         tracing::info!("--{name} is accepted and has no use here");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use regex_lite::Regex;
 
 use crate::flags::{Flags, LogFormat, Switch};
+use crate::key_file;
 use crate::node_name;
 use crate::store::{EtcdOptions, StoreError, TlsFiles};
 
@@ -33,6 +34,8 @@ pub struct Options {
     pub rules: RuleChoice,
     /// Whether to keep a blackhole route for this node's subnet.
     pub blackhole: Switch,
+    /// The file of the wireguard backend's private key.
+    pub wireguard_key: PathBuf,
     /// Where to serve health.
     pub health: Option<SocketAddr>,
     /// Where to answer `ironbridge status`.
@@ -127,6 +130,7 @@ impl Options {
             renew_margin: Duration::from_secs(60 * flags.subnet_lease_renew_margin),
             rules: rules(flags),
             blackhole: flags.ip_blackhole_route,
+            wireguard_key: key_file::DEFAULT.into(),
             health: (flags.healthz_port != 0).then(|| (flags.healthz_ip, flags.healthz_port).into()),
             status_socket: status_socket(flags),
         })

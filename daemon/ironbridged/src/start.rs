@@ -1,17 +1,20 @@
 //! The steps before the data path: waiting for the configuration, choosing the uplink, getting the lease.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use kernel::Rtnl;
-use overlay::{LeaseAttributes, NetworkConfig, Node, Previous, Subnets};
+use overlay::{BackendConfig, LeaseAttributes, NetworkConfig, Node, Previous, Secret, Subnets};
 use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::forwarding;
 use crate::health::Status;
+use crate::key_file::{self, KeyError};
 use crate::options::{Options, StoreChoice};
 use crate::pods;
+use crate::publish;
 use crate::store::{
     Application, Backoff, EtcdStore, FileStore, Held, LEASE_TTL, LeaseStore, Store, StoreError, acquire,
 };
@@ -27,6 +30,8 @@ pub struct Joined {
     pub config: NetworkConfig,
     /// The link to the other nodes.
     pub chosen: Chosen,
+    /// The private key, where the backend has one.
+    pub secret: Option<Secret>,
     /// The lease.
     pub held: Held,
 }
@@ -44,8 +49,10 @@ pub async fn join(
         tracing::warn!("{problem}");
     }
     let node = identity(options, &chosen, previous.subnets);
-    let held = lease(store, (&node, &config), status).await;
-    Ok(Joined { config, chosen, held })
+    let secret = secret(&config, &options.wireguard_key)?;
+    let attributes = publish::attributes(store, (&node, &config), secret.as_ref()).await?;
+    let held = lease(store, (&node, &config), &attributes, status).await;
+    Ok(Joined { config, chosen, secret, held })
 }
 
 /// Opens the store; nothing is connected yet.
@@ -94,26 +101,24 @@ fn uplink(options: &Options, config: &NetworkConfig) -> Result<Chosen, UplinkErr
     Ok(chosen)
 }
 
+fn secret(config: &NetworkConfig, file: &Path) -> Result<Option<Secret>, KeyError> {
+    let BackendConfig::Wireguard(_) = &config.backend else { return Ok(None) };
+    key_file::read_or_make(file).map(Some)
+}
+
 /// Gets the lease, for ever: a full network and a contested address are mended by people, and then it goes on by itself.
 async fn lease(
     store: &mut Store,
     (node, config): (&Node, &NetworkConfig),
+    attributes: &LeaseAttributes,
     status: &watch::Sender<Status>,
 ) -> Held {
-    let attributes = LeaseAttributes {
-        public_ip: node.public_ip,
-        public_ipv6: node.public_ipv6,
-        backend_type: config.backend.type_name().to_owned(),
-        backend_data: None,
-        backend_v6_data: None,
-        node: node.name.clone(),
-    };
     let mut attempts = Attempts::new("a lease");
     loop {
         // Looked at each time: removing the pods is one of the remedies.
         let pods = node.previous.as_ref().and_then(pods::of_last_run);
         let node = &Node { pods, ..node.clone() };
-        let application = Application { config, node, attributes: &attributes, ttl: LEASE_TTL };
+        let application = Application { config, node, attributes, ttl: LEASE_TTL };
         match acquire(store, &application).await {
             Ok(held) => {
                 tracing::info!(subnets = %held.lease.subnets, reserved = held.lease.reserved, "lease acquired");

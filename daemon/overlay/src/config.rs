@@ -8,8 +8,11 @@ use serde::de::DeserializeOwned;
 use crate::folded::Members;
 use crate::range;
 
-/// The backend types of flannel that this version serves.
-const SUPPORTED: &str = "host-gw";
+mod backend;
+mod wireguard;
+
+pub use backend::{BackendConfig, ExtensionConfig, IPIP_DEVICE, IpipConfig, VxlanConfig};
+pub use wireguard::{Mode, WireguardConfig};
 
 /// A checked network configuration: at least one family, and subnets that fit in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +21,19 @@ pub struct NetworkConfig {
     pub v4: Option<FamilyConfig>,
     /// IPv6, when `EnableIPv6` is true.
     pub v6: Option<FamilyConfig>,
-    /// `EnableNFTables`: flannel's choice of firewall program. Ours is nftables either way.
-    pub nftables: bool,
+    /// `EnableNFTables`: where masquerade and forward rules are kept.
+    pub firewall: Firewall,
     /// How nodes reach each other.
     pub backend: BackendConfig,
+}
+
+/// Where masquerade and forward rules are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firewall {
+    /// In a table of our own: `EnableNFTables` is true, or not said (flannel then takes iptables).
+    Nftables,
+    /// In flannel's iptables chains, beside those of other programs: `EnableNFTables` is false.
+    Iptables,
 }
 
 /// The cluster network of one family and how it is cut into subnets for nodes.
@@ -35,23 +47,6 @@ pub struct FamilyConfig {
     pub min: IpAddr,
     /// Base address of the last subnet that may be leased.
     pub max: IpAddr,
-}
-
-/// The backend with the keys that it reads from the `Backend` object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BackendConfig {
-    /// A route for each peer's subnet through the peer's own address; no keys.
-    HostGw,
-}
-
-impl BackendConfig {
-    /// The name that a lease carries as its `BackendType`.
-    #[must_use]
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            BackendConfig::HostGw => "host-gw",
-        }
-    }
 }
 
 /// Why a network configuration is refused.
@@ -83,9 +78,9 @@ pub enum ConfigError {
     #[error("SubnetMin {min} is above SubnetMax {max}: no subnet could ever be leased")]
     Inverted { min: IpAddr, max: IpAddr },
     #[error(
-        "backend type {name:?} is not supported in this version (supported: {SUPPORTED}); a configuration without Backend means udp"
+        "backend type {name:?} is not supported in this version (supported: {supported}); a configuration without Backend means udp"
     )]
-    UnsupportedBackend { name: String },
+    UnsupportedBackend { name: String, supported: &'static str },
 }
 
 impl NetworkConfig {
@@ -98,11 +93,16 @@ impl NetworkConfig {
         if !v4 && !v6 {
             return Err(ConfigError::NoFamily);
         }
+        let backend = backend::read(&members)?;
+        backend::check(&backend, [v4, v6])?;
         Ok(NetworkConfig {
             v4: v4.then(|| family(&members, &V4)).transpose()?,
             v6: v6.then(|| family(&members, &V6)).transpose()?,
-            nftables: read(&members, "EnableNFTables")?.unwrap_or(false),
-            backend: backend(&members)?,
+            firewall: match read(&members, "EnableNFTables")? {
+                Some(false) => Firewall::Iptables,
+                Some(true) | None => Firewall::Nftables,
+            },
+            backend,
         })
     }
 }
@@ -214,25 +214,6 @@ fn within(
 /// flannel takes 0.0.0.0 for "not given".
 fn unspecified_is_none(address: Option<IpAddr>) -> Option<IpAddr> {
     address.filter(|a| *a != IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
-}
-
-fn backend(members: &Members) -> Result<BackendConfig, ConfigError> {
-    let name = match members.get("Backend") {
-        Some(object) => backend_type(object)?,
-        None if members.names("Backend") => String::new(),
-        // flannel's code says udp, its documentation vxlan.
-        None => "udp".to_owned(),
-    };
-    match name.to_ascii_lowercase().as_str() {
-        "host-gw" => Ok(BackendConfig::HostGw),
-        _ => Err(ConfigError::UnsupportedBackend { name }),
-    }
-}
-
-fn backend_type(object: &serde_json::Value) -> Result<String, ConfigError> {
-    let members: Members = serde_json::from_value(object.clone())
-        .map_err(|e| ConfigError::Value { key: "Backend", why: e.to_string() })?;
-    Ok(read(&members, "Type")?.unwrap_or_default())
 }
 
 fn read<T: DeserializeOwned>(members: &Members, key: &'static str) -> Result<Option<T>, ConfigError> {

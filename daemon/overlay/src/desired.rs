@@ -6,41 +6,75 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use crate::config::{BackendConfig, NetworkConfig};
-use crate::host_gw;
+use crate::device::Device;
+use crate::ground::Ground;
+use crate::key::Key;
 use crate::lease::{Lease, LeaseAttributes, Snapshot, Subnets};
+use crate::mac::Mac;
 use crate::problem::Problem;
 use crate::range;
 use crate::route::Hop;
 use crate::uplink::Uplink;
+use crate::vxlan::{Passage, Through};
+use crate::wireguard::Peer;
+use crate::{host_gw, ipip, vxlan, wireguard};
 
 /// The state that the kernel should be in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
     /// One route for each subnet of each peer.
     pub routes: BTreeMap<IpNetwork, Hop>,
+    /// The permanent neighbour entries of tunnel devices, by link and address.
+    pub neighbours: BTreeMap<(u32, IpAddr), Mac>,
+    /// The forwarding entries of tunnel devices: which host has the hardware address behind which link.
+    pub forwardings: BTreeMap<(u32, Mac), IpAddr>,
+    /// The peers of `WireGuard` devices, by device and public key.
+    pub peers: BTreeMap<(u32, Key), Peer>,
+    /// How many leases belong to nodes with another backend.
+    pub other_backends: usize,
     /// Leases that could not become a route, or that contradict one another.
     pub problems: Vec<Problem>,
 }
 
+/// The devices that this node's backend needs, for a lease with these subnets and attributes.
+#[must_use]
+pub fn devices(
+    config: &NetworkConfig,
+    own: &Subnets,
+    published: &LeaseAttributes,
+    uplink: &Uplink,
+) -> Vec<Device> {
+    match &config.backend {
+        BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => Vec::new(),
+        BackendConfig::Vxlan(vxlan) => vxlan::devices((config, vxlan), own, published, uplink),
+        BackendConfig::Wireguard(wireguard) => wireguard::devices((config, wireguard), own, uplink),
+        BackendConfig::Ipip(_) => ipip::device(config, own, published, uplink).into_iter().collect(),
+    }
+}
+
 /// Decides by one complete snapshot. The lease with our `own` subnets is never routed.
 #[must_use]
-pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, uplink: &Uplink) -> Desired {
+pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, ground: Ground) -> Desired {
     let mut wanted = Desired::default();
     let mut routed: BTreeMap<IpNetwork, &Lease> = BTreeMap::new();
-    let view = View { config, own, uplink };
+    let view = View { config, own, ground };
     for lease in snapshot.leases.iter().filter(|lease| lease.subnets != *own) {
         let backend = &lease.attributes.backend_type;
-        if backend != config.backend.type_name() {
+        if backend != config.backend.lease_type() {
+            wanted.other_backends += 1;
             wanted.problems.push(other_backend(lease, config));
             continue;
         }
+        if !config.backend.is_routed() {
+            continue;
+        }
         for subnet in view.served(&lease.subnets) {
-            match (view.route(lease, subnet), routed.get(&subnet)) {
+            match (view.passage(lease, subnet), routed.get(&subnet)) {
                 (Ok(_), Some(kept)) => wanted.problems.push(shared_subnet(subnet, kept, lease)),
-                (Ok(hop), None) => {
-                    wanted.routes.insert(subnet, hop);
-                    routed.insert(subnet, lease);
-                }
+                (Ok(passage), None) => match wanted.take(lease, subnet, passage) {
+                    Ok(()) => drop(routed.insert(subnet, lease)),
+                    Err(problem) => wanted.problems.push(problem),
+                },
                 (Err(problem), _) => wanted.problems.push(problem),
             }
         }
@@ -52,11 +86,39 @@ pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, uplin
     wanted
 }
 
+impl Desired {
+    /// Adds what a subnet needs, unless two hosts claim one tunnel end.
+    fn take(&mut self, lease: &Lease, subnet: IpNetwork, passage: Passage) -> Result<(), Problem> {
+        let Passage { hop, through } = passage;
+        match through {
+            Some(Through::Vtep(mac, host)) => {
+                let end = self.forwardings.entry((hop.oif, mac)).or_insert(host);
+                if *end != host {
+                    let (other, lease) = (*end, lease.to_string());
+                    return Err(Problem::SharedMac { subnet, mac, host, other, lease });
+                }
+                self.neighbours.extend(hop.gateway.map(|gateway| ((hop.oif, gateway), mac)));
+            }
+            Some(Through::Peer(key, peer)) => {
+                let there = self.peers.entry((hop.oif, key)).or_insert_with(|| peer.clone());
+                if there.endpoint != peer.endpoint {
+                    let (other, lease) = (there.endpoint.ip(), lease.to_string());
+                    return Err(Problem::SharedKey { subnet, key, host: peer.endpoint.ip(), other, lease });
+                }
+                there.allowed.extend(peer.allowed);
+            }
+            None => {}
+        }
+        self.routes.insert(subnet, hop);
+        Ok(())
+    }
+}
+
 /// What one lease is judged by.
 struct View<'a> {
     config: &'a NetworkConfig,
     own: &'a Subnets,
-    uplink: &'a Uplink,
+    ground: Ground<'a>,
 }
 
 impl View<'_> {
@@ -67,7 +129,7 @@ impl View<'_> {
         v4.into_iter().chain(v6)
     }
 
-    fn route(&self, lease: &Lease, subnet: IpNetwork) -> Result<Hop, Problem> {
+    fn passage(&self, lease: &Lease, subnet: IpNetwork) -> Result<Passage, Problem> {
         let family = if subnet.is_ipv4() { self.config.v4 } else { self.config.v6 };
         if let Some(network) = family.map(|f| f.network).filter(|n| !range::covers(*n, subnet)) {
             return Err(Problem::Outside { subnet, network, lease: lease.to_string() });
@@ -75,8 +137,17 @@ impl View<'_> {
         if self.own.iter().any(|own| range::overlap(own, subnet)) {
             return Err(Problem::OverlapsOwn { subnet, lease: lease.to_string() });
         }
-        match self.config.backend {
-            BackendConfig::HostGw => host_gw::hop(lease, subnet, self.uplink),
+        let plain = |hop| Passage { hop, through: None };
+        match &self.config.backend {
+            BackendConfig::Vxlan(vxlan) => vxlan::passage(lease, subnet, vxlan, self.ground),
+            BackendConfig::Wireguard(wireguard) => {
+                let (hop, key, peer) = wireguard::passage(lease, subnet, wireguard, self.ground)?;
+                Ok(Passage { hop, through: Some(Through::Peer(key, peer)) })
+            }
+            BackendConfig::Ipip(ipip) => ipip::hop(lease, subnet, *ipip, self.ground).map(plain),
+            BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => {
+                host_gw::hop(lease, subnet, self.ground.uplink).map(plain)
+            }
         }
     }
 }

@@ -4,10 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
+use std::net::IpAddr;
+
 use crate::ROUTE_PROTOCOL;
 use crate::desired::Desired;
+use crate::key::Key;
+use crate::mac::Mac;
 use crate::problem::Problem;
 use crate::route::{Actual, Hop, Route};
+use crate::tunnel::{self, Forwarding, Neighbour};
+use crate::wireguard::Peer;
 
 /// `RTPROT_BOOT`: what flanneld's routes and those of `ip route add` carry.
 const PROTOCOL_BOOT: u8 = 3;
@@ -40,6 +46,30 @@ pub enum Change {
     },
     /// Delete a route of ours.
     DeleteRoute(Route),
+    /// Make a neighbour entry of a tunnel device, or change it.
+    PutNeighbour(Neighbour),
+    /// Make a forwarding entry of a tunnel device, or change it.
+    PutForwarding(Forwarding),
+    /// Add a `WireGuard` peer, or set all that is said of it.
+    PutPeer {
+        /// The device.
+        index: u32,
+        /// Its public key.
+        key: Key,
+        /// What is said of it.
+        peer: Peer,
+    },
+    /// Remove a `WireGuard` peer.
+    DeletePeer {
+        /// The device.
+        index: u32,
+        /// Its public key.
+        key: Key,
+    },
+    /// Delete a forwarding entry.
+    DeleteForwarding(Forwarding),
+    /// Delete a neighbour entry.
+    DeleteNeighbour(Neighbour),
     /// Delete a nexthop object of ours that no route uses any more.
     DeleteNexthop {
         /// Its id.
@@ -47,8 +77,47 @@ pub enum Change {
     },
 }
 
-/// The changes that turn `actual` into `desired`. Only routes and objects with our protocol number are touched, and
-/// routes of flanneld that already are what we want, which become ours.
+/// What a change takes away because no lease asks for it any more, by identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Removal {
+    /// The route to there.
+    Route(IpNetwork),
+    /// That neighbour of that link.
+    Neighbour(u32, IpAddr),
+    /// That hardware address behind that link.
+    Forwarding(u32, Mac),
+    /// The peer with that key of that `WireGuard` device.
+    Peer(u32, Key),
+}
+
+impl Change {
+    /// What it takes away, unless something takes its place.
+    #[must_use]
+    pub fn removal(&self, desired: &Desired) -> Option<Removal> {
+        match self {
+            Change::DeleteRoute(route) => {
+                let to = route.destination;
+                (!desired.routes.contains_key(&to)).then_some(Removal::Route(to))
+            }
+            Change::DeleteNeighbour(n) => Some(Removal::Neighbour(n.index, n.address)),
+            Change::DeleteForwarding(f) => {
+                let is_unwanted = !desired.forwardings.contains_key(&(f.index, f.mac));
+                is_unwanted.then_some(Removal::Forwarding(f.index, f.mac))
+            }
+            Change::DeletePeer { index, key } => Some(Removal::Peer(*index, *key)),
+            Change::AddNexthop { .. }
+            | Change::PutPeer { .. }
+            | Change::PutRoute { .. }
+            | Change::PutNeighbour(_)
+            | Change::PutForwarding(_)
+            | Change::DeleteNexthop { .. } => None,
+        }
+    }
+}
+
+/// The changes that turn `actual` into `desired`. Only routes and objects with our protocol number are touched,
+/// routes of flanneld that already are what we want, which become ours, and the entries of our own tunnel devices.
+/// A tunnel's entries come before the route that needs them and go after it.
 #[must_use]
 pub fn diff(desired: &Desired, actual: &Actual) -> Vec<Change> {
     let table = Table::of(actual);
@@ -71,8 +140,11 @@ pub fn diff(desired: &Desired, actual: &Actual) -> Vec<Change> {
         .collect();
     let orphans = objects.orphans(actual);
     let adds = objects.made.into_iter().map(|(id, hop)| Change::AddNexthop { id, hop });
-    adds.chain(puts)
+    let entries = tunnel::difference(desired, actual);
+    adds.chain(entries.puts)
+        .chain(puts)
         .chain(verdict.deletes.into_iter().map(Change::DeleteRoute))
+        .chain(entries.deletes)
         .chain(orphans.into_iter().map(|id| Change::DeleteNexthop { id }))
         .collect()
 }
@@ -87,7 +159,7 @@ pub fn conflicts(desired: &Desired, actual: &Actual) -> Vec<Problem> {
             let found = || description(route);
             (!is_adoptable(route, *hop)).then(|| Problem::ForeignRoute {
                 destination: route.destination,
-                wanted: hop.gateway,
+                wanted: hop.to_string(),
                 found: found(),
             })
         })
@@ -216,7 +288,7 @@ fn is_adoptable(route: &Route, hop: Hop) -> bool {
     route.protocol == PROTOCOL_BOOT
         && route.has_usual_metric()
         && route.nexthop.is_none()
-        && route.hop() == Some(hop)
+        && (route.gateway, route.oif) == (hop.gateway, Some(hop.oif))
 }
 
 fn description(route: &Route) -> String {

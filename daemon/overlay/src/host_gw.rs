@@ -24,5 +24,5 @@ pub fn hop(lease: &Lease, subnet: IpNetwork, uplink: &Uplink) -> Result<Hop, Pro
         let (uplink, lease) = (uplink.name.clone(), lease.to_string());
         return Err(Problem::NotOnLink { subnet, gateway, uplink, lease });
     }
-    Ok(Hop { gateway, oif: uplink.index })
+    Ok(Hop { gateway: Some(gateway), oif: uplink.index, onlink: false })
 }

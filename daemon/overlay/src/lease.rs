@@ -161,10 +161,10 @@ impl LeaseAttributes {
         Ok(LeaseAttributes {
             public_ip: read(&members, "PublicIP")?.unwrap_or(Ipv4Addr::UNSPECIFIED),
             public_ipv6: read(&members, "PublicIPv6")?,
-            backend_type: read(&members, "BackendType")?.unwrap_or_default(),
+            backend_type: read_word(&members, "BackendType")?.unwrap_or_default(),
             backend_data: read(&members, "BackendData")?,
             backend_v6_data: read(&members, "BackendV6Data")?,
-            node: read(&members, "Node")?,
+            node: read_word(&members, "Node")?,
         })
     }
 
@@ -172,6 +172,28 @@ impl LeaseAttributes {
     #[must_use]
     pub fn public_v4(&self) -> Option<Ipv4Addr> {
         Some(self.public_ip).filter(|ip| !ip.is_unspecified())
+    }
+}
+
+/// A name as long as a host's may be: it stands in log lines, which it must not forge.
+fn read_word(members: &RawMembers, key: &'static str) -> Result<Option<String>, ValueError> {
+    let is_word =
+        |text: &str| text.len() <= LONGEST_NAME && !text.contains(|c: char| c.is_control() || c == ' ');
+    match read::<String>(members, key)? {
+        Some(text) if !is_word(&text) => {
+            Err(ValueError::Member { key, why: format!("{:?} is no name", shortened(&text)) })
+        }
+        word => Ok(word),
+    }
+}
+
+/// `HOST_NAME_MAX` and the longest name of the DNS are both below.
+const LONGEST_NAME: usize = 255;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_NAME) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
@@ -218,6 +240,14 @@ pub struct Snapshot {
     pub leases: Vec<Lease>,
     /// What lies beside them and is no lease: skipped and named, never taken for "everyone left".
     pub junk: Vec<Junk>,
+}
+
+impl Junk {
+    /// What is too long for a log line is cut.
+    #[must_use]
+    pub fn new(key: &str, reason: &str) -> Self {
+        Junk { key: shortened(key), reason: shortened(reason) }
+    }
 }
 
 /// A key under `subnets` that is not a lease.

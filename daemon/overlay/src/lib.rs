@@ -6,30 +6,53 @@
 mod acquire;
 mod config;
 mod desired;
+mod device;
 mod diff;
+mod extension;
 mod folded;
+mod ground;
 mod host_gw;
+mod ipip;
+mod key;
 mod lease;
+mod mac;
 mod overview;
 mod problem;
 mod range;
+mod reach;
 mod route;
 mod subnet_env;
+mod tunnel;
 mod uplink;
+mod vtep;
+mod vxlan;
+mod wireguard;
 
 pub use acquire::{AcquireError, Claim, Node, Pods, claim, free_subnets};
-pub use config::{BackendConfig, ConfigError, FamilyConfig, NetworkConfig};
-pub use desired::{Desired, desired};
-pub use diff::{Change, conflicts, diff};
+pub use config::{
+    BackendConfig, ConfigError, ExtensionConfig, FamilyConfig, Firewall, IpipConfig, Mode, NetworkConfig,
+    VxlanConfig, WireguardConfig,
+};
+pub use desired::{Desired, desired, devices};
+pub use device::{Device, DeviceChange, FoundDevice, Home, IpipLink, Tunnel, VxlanLink, local_address};
+pub use diff::{Change, Removal, conflicts, diff};
+pub use extension::{Errand, errands};
+pub use ground::{End, Ends, Ground};
+pub use key::{Key, Secret};
 pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError, same_name};
+pub use mac::Mac;
 pub use overview::{
     LeaseOverview, NetworkOverview, NodeOverview, Overview, PassOverview, RangeOverview, RouteOverview,
     RouteState, StoreOverview,
 };
 pub use problem::Problem;
+pub use reach::Reach;
 pub use route::{Actual, Hop, Nexthop, Route};
 pub use subnet_env::{Masquerade, Previous, SubnetEnv};
+pub use tunnel::{Forwarding, Neighbour};
 pub use uplink::Uplink;
+pub use vtep::Vtep;
+pub use wireguard::{Announced, FoundPeer, Peer};
 
 /// The mark on every route and nexthop object that the daemon makes: `RTA_PROTOCOL`/`nh_protocol` 73, an ASCII "I".
 ///

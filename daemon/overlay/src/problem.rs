@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use crate::key::Key;
+use crate::mac::Mac;
+
 /// A finding to report. Ordered, so that a set of them can be compared with the last one and only news is logged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant is its documentation")]
@@ -12,6 +15,18 @@ pub enum Problem {
         "no route to {subnet}: its next hop {gateway} is not on-link at uplink {uplink} (lease {lease}); host-gw needs all nodes in one layer-2 network"
     )]
     NotOnLink { subnet: IpNetwork, gateway: IpAddr, uplink: String, lease: String },
+    #[error(
+        "no route to {subnet}: the BackendData of the lease {lease} cannot be used: {why}; restart that node's daemon, or delete the lease if the node is gone"
+    )]
+    BackendData { subnet: IpNetwork, why: String, lease: String },
+    #[error(
+        "no route to {subnet}: its tunnel end {mac} on {host} (lease {lease}) is also that of {other}: one of the two nodes must get another (delete its tunnel device and its lease, and restart its daemon)"
+    )]
+    SharedMac { subnet: IpNetwork, mac: Mac, host: IpAddr, other: IpAddr, lease: String },
+    #[error(
+        "no route to {subnet}: the public key {key} on {host} (lease {lease}) is also that of {other}: the two nodes share a key file, one of them must get another"
+    )]
+    SharedKey { subnet: IpNetwork, key: Key, host: IpAddr, other: IpAddr, lease: String },
     #[error("no route to {subnet}: the lease {lease} publishes no address of that family")]
     NoGateway { subnet: IpNetwork, lease: String },
     #[error("lease {lease} is ignored: its backend is {backend:?}, this network's is {expected}")]
@@ -34,10 +49,10 @@ pub enum Problem {
         "two leases have the same subnet {subnet}: {kept} is routed, {ignored} is not; delete the key of the one that is wrong"
     )]
     SharedSubnet { subnet: IpNetwork, kept: String, ignored: String },
-    #[error("the key {key} is no lease and is skipped: {reason}")]
+    #[error("the key {key:?} is no lease and is skipped: {reason}")]
     Junk { key: String, reason: String },
     #[error(
         "no route to {destination} through {wanted}: somebody else's route is in its place ({found}); it is left alone, delete it if it is stale"
     )]
-    ForeignRoute { destination: IpNetwork, wanted: IpAddr, found: String },
+    ForeignRoute { destination: IpNetwork, wanted: String, found: String },
 }

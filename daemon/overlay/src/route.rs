@@ -1,18 +1,32 @@
 //! Routes and nexthop objects as the kernel shows them, and the part of them that is decided here.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
 use crate::ROUTE_PROTOCOL;
+use crate::tunnel::{Forwarding, Neighbour};
+use crate::wireguard::FoundPeer;
 
 /// Where packets for a peer's subnet go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hop {
-    /// The peer's address.
-    pub gateway: IpAddr,
-    /// The interface index of the uplink.
+    /// The peer's address, or that of its tunnel end; `None` where the link itself leads to the peer.
+    pub gateway: Option<IpAddr>,
+    /// The interface index of the uplink or tunnel.
     pub oif: u32,
+    /// The gateway is there though no address of the link says so: a tunnel.
+    pub onlink: bool,
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.gateway {
+            Some(gateway) => write!(f, "{gateway}"),
+            None => write!(f, "interface {}", self.oif),
+        }
+    }
 }
 
 /// One unicast route of the main table.
@@ -26,6 +40,8 @@ pub struct Route {
     pub oif: Option<u32>,
     /// Its metric: 0 for IPv4 and 1024 for IPv6 unless somebody asked for another.
     pub metric: u32,
+    /// The gateway counts as reachable on the link.
+    pub onlink: bool,
     /// The nexthop object that it uses.
     pub nexthop: Option<u32>,
     /// Who made it (`RTPROT_*`).
@@ -50,6 +66,12 @@ pub struct Actual {
     pub routes: Vec<Route>,
     /// All nexthop objects.
     pub nexthops: Vec<Nexthop>,
+    /// The neighbour entries of our tunnel devices.
+    pub neighbours: Vec<Neighbour>,
+    /// The forwarding entries of our tunnel devices.
+    pub forwardings: Vec<Forwarding>,
+    /// The peers of our `WireGuard` devices.
+    pub peers: Vec<FoundPeer>,
 }
 
 impl Route {
@@ -59,10 +81,10 @@ impl Route {
         self.protocol == ROUTE_PROTOCOL
     }
 
-    /// Its next hop, when it has a gateway and an interface.
+    /// Its next hop, when it has an interface.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
-        self.gateway.zip(self.oif).map(|(gateway, oif)| Hop { gateway, oif })
+        self.oif.map(|oif| Hop { gateway: self.gateway, oif, onlink: self.onlink })
     }
 
     /// Whether it has the metric that a route gets when none is asked for (`IP6_RT_PRIO_USER` for IPv6).

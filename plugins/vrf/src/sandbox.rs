@@ -1,5 +1,7 @@
 //! The VRF and the interface of one sandbox: joined, asked about, separated.
 
+use std::time::Duration;
+
 use attach::{Error, Sandbox};
 use cni::Call;
 use ipnetwork::IpNetwork;
@@ -9,8 +11,15 @@ use crate::Cause;
 use crate::conf::Conf;
 use crate::plan;
 
+/// How long an ADD or DEL waits for those of the sandbox's other interfaces.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Makes the interface a member of the VRF, with its addresses and routes. A failure takes everything back.
+///
+/// Two interfaces that are added at once must neither choose one table for two VRFs, nor join a VRF that the DEL of its last
+/// member is about to delete: one after the other.
 pub fn join(call: &Call, conf: &Conf, sandbox: &Sandbox) -> Result<(), Error> {
+    let _hold = sandbox.netns().hold(PATIENCE)?;
     let mut rtnl = sandbox.netns().visit(Rtnl::open)??;
     let link = interface(&mut rtnl, call, sandbox)?;
     if let Some(controller) = link.controller {
@@ -132,6 +141,7 @@ pub fn is_joined(call: &Call, conf: &Conf, sandbox: &Sandbox) -> Result<(), Erro
 
 /// Takes the interface from the VRF, and the VRF away when it was the last. What is gone is gone.
 pub fn separate(call: &Call, conf: &Conf, sandbox: &Sandbox) -> Result<(), Error> {
+    let _hold = sandbox.netns().hold(PATIENCE)?;
     let mut rtnl = sandbox.netns().visit(Rtnl::open)??;
     let Some(vrf) = rtnl.link(&conf.name)?.filter(|link| link.kind.as_deref() == Some("vrf")) else {
         return Ok(());

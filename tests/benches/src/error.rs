@@ -64,6 +64,14 @@ pub enum Error {
         /// How long.
         seconds: u64,
     },
+    /// The store that leases are simulated in.
+    #[error("etcd, {doing}: {why}")]
+    Etcd {
+        /// Which request.
+        doing: String,
+        /// Why.
+        why: String,
+    },
     /// Standard output.
     #[error("the table cannot be printed: {0}")]
     Output(std::io::Error),

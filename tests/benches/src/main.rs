@@ -5,6 +5,7 @@
 mod call;
 mod contender;
 mod contest;
+mod curve;
 mod error;
 mod figure;
 mod machine;
@@ -49,6 +50,7 @@ fn bench(options: &Options) -> Result<(), Error> {
     if let Some(folder) = &options.docs {
         page::write(folder, &figures, &machine)?;
         picture::write(folder, &figures)?;
+        curve::write(folder, &figures)?;
     }
     Ok(())
 }

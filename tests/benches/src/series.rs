@@ -51,6 +51,16 @@ impl Series {
         self.quantile(0.9, |sample| sample.wall)
     }
 
+    /// The one that 99 of a hundred do not exceed.
+    pub fn p99(&self) -> f64 {
+        self.quantile(0.99, |sample| sample.wall)
+    }
+
+    /// All values, in the order they were taken.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        self.samples.iter().map(|sample| sample.wall)
+    }
+
     /// The middle one of the CPU times.
     pub fn cpu(&self) -> f64 {
         self.quantile(0.5, |sample| sample.cpu)

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::revisions::Age;
-use super::{Outcome, Place, Seen, Sight, families};
+use super::sight::families;
+use super::{Outcome, Place, Seen, Sight};
 use crate::store::{Held, StoreState, View};
 use crate::tenure::Standing;
 
@@ -166,9 +167,13 @@ fn routes(desired: &BTreeMap<IpNetwork, Hop>, found: &[Route], place: Option<&Pl
     let there: BTreeMap<IpNetwork, Option<IpAddr>> =
         found.iter().map(|route| (route.destination, route.gateway)).collect();
     let wanted = desired.iter().map(|(to, hop)| {
-        let is_there = there.get(to).is_some_and(|gateway| gateway.is_none_or(|it| it == hop.gateway));
+        let is_there = there.get(to).is_some_and(|gateway| gateway.is_none_or(|it| hop.gateway == Some(it)));
         let state = if is_there { RouteState::Present } else { RouteState::Missing };
-        RouteOverview { destination: to.to_string(), gateway: Some(hop.gateway.to_string()), state }
+        RouteOverview {
+            destination: to.to_string(),
+            gateway: hop.gateway.map(|gateway| gateway.to_string()),
+            state,
+        }
     });
     let ranges: Vec<IpNetwork> =
         place.iter().flat_map(|place| families(&place.config)).map(|(_, family)| family.network).collect();
@@ -189,7 +194,7 @@ mod tests {
     #[test]
     fn a_route_is_present_missing_or_surplus() {
         let net = |text: &str| text.parse::<IpNetwork>().unwrap();
-        let hop = |ip: &str| Hop { gateway: ip.parse().unwrap(), oif: 2 };
+        let hop = |ip: &str| Hop { gateway: ip.parse().ok(), oif: 2, onlink: false };
         let desired: BTreeMap<_, _> = [
             (net("10.1.1.0/24"), hop("192.0.2.1")),
             (net("10.1.2.0/24"), hop("192.0.2.2")),

@@ -76,7 +76,8 @@ fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(failed("create", folder))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let staged = folder.join(format!(".{name}.{}", std::process::id()));
+    // The same name in each life: one that was killed here leaves nothing that the next does not put right.
+    let staged = folder.join(format!(".{name}.new"));
     fs::remove_file(&staged).ok();
     let listener = UnixListener::bind(&staged).map_err(failed("make", &staged))?;
     let put =

@@ -48,6 +48,11 @@ impl Ledger {
         self.eyes.wants(&desired.routes);
     }
 
+    /// What carries the pods' packets has this MTU.
+    pub fn carrier(&self, mtu: u32) {
+        self.eyes.carrier(mtu);
+    }
+
     /// The pass is over.
     pub fn close(&mut self, began: Instant, failed: &[String]) {
         let outcome = if failed.is_empty() { Outcome::Done } else { Outcome::Failed };

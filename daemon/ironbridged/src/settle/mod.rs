@@ -3,7 +3,12 @@
 //! It settles on a new snapshot, when the kernel reports a change that may be ours, and at a slow audit. It never adds
 //! up events: each pass reads the kernel anew.
 
+mod assignment;
 mod blackhole;
+mod crypto;
+mod devices;
+mod exchange;
+mod extension;
 mod kernel_state;
 mod leaving;
 mod ledger;
@@ -12,87 +17,29 @@ mod notifications;
 mod pace;
 mod problems;
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use ipnetwork::IpNetwork;
 use kernel::Rtnl;
-use overlay::{Change, Desired, NetworkConfig, Snapshot, Subnets};
-use tokio::sync::{oneshot, watch};
+use overlay::{Change, Desired, Device, Ground, Snapshot};
+use tokio::sync::watch;
 
 use crate::eyes::Eyes;
 use crate::forwarding;
 use crate::rules::Rules;
-use crate::uplink::{self, Chosen};
+use crate::uplink;
 
+pub use assignment::{Assignment, Places};
 pub use blackhole::Blackhole;
+use crypto::{Crypto, Turn};
+pub use exchange::{Input, Removals, Report};
+use extension::{Extension, MayRemove};
 use leaving::Leaving;
 use ledger::Ledger;
 pub use notifications::Ears;
 use pace::Pace;
 use problems::Problems;
-
-/// What the loop is told.
-#[derive(Debug)]
-pub enum Input {
-    /// A complete snapshot of the store, and whether routes of leases that it lacks may go.
-    Snapshot(Arc<Snapshot>, Removals),
-    /// Something changed in the kernel that may concern us.
-    Kernel,
-    /// This node has another public address.
-    Moved(Box<Chosen>),
-    /// Somebody wants to know whether the loop still turns.
-    Asked(oneshot::Sender<()>),
-}
-
-/// Whether routes may be removed. A store that lost its data says that everybody left: until the nodes have put their
-/// leases back, what is in the kernel is worth more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removals {
-    /// Yes.
-    Allowed,
-    /// Not before that moment.
-    HeldUntil(Instant),
-    /// Not until a later snapshot says so.
-    Held,
-}
-
-/// What the last pass found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Whether the peers of a complete snapshot were programmed.
-    pub settled: bool,
-    /// Routes to peers that should be there.
-    pub routes: usize,
-    /// What could not be put right.
-    pub problems: Vec<String>,
-}
-
-/// What the loop works on, fixed for the daemon's life.
-#[derive(Debug)]
-pub struct Assignment {
-    /// The network.
-    pub config: NetworkConfig,
-    /// This node's subnets.
-    pub own: Subnets,
-    /// Routes outside these networks are none of our business, even with our mark: another daemon may serve another
-    /// network on this node.
-    pub scope: Vec<IpNetwork>,
-    /// The uplink's name at the start.
-    pub uplink: String,
-    /// The addresses that peers use.
-    pub published: Vec<IpAddr>,
-}
-
-impl Assignment {
-    fn moved(&mut self, chosen: &Chosen) {
-        self.uplink.clone_from(&chosen.uplink.name);
-        self.published = chosen.published();
-    }
-}
 
 /// Why a pass could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +48,14 @@ enum PassError {
     NoUplink(String),
     #[error("the kernel's state cannot be read or written: {0}")]
     Kernel(#[from] kernel::Error),
+    #[error(transparent)]
+    Device(#[from] devices::DeviceError),
+}
+
+/// What a pass found and made.
+struct Settled {
+    desired: Desired,
+    mtu: u32,
 }
 
 /// The loop's own state.
@@ -115,13 +70,14 @@ pub struct Settler {
     /// When what the last pass did not remove yet may go.
     due: Option<Instant>,
     problems: Problems,
+    extension: Extension,
+    crypto: Crypto,
+    /// Whether the devices of an earlier backend are gone.
+    is_retired: bool,
     reports: watch::Sender<Report>,
-    at: UplinkIndex,
+    places: Arc<Places>,
     ledger: Ledger,
 }
-
-/// The interface index of the uplink at the last pass, which the thread that listens to the kernel looks at.
-pub type UplinkIndex = Arc<AtomicU32>;
 
 impl Settler {
     /// Opens its sockets in the namespace of the calling thread.
@@ -142,8 +98,11 @@ impl Settler {
             leaving: Leaving::default(),
             due: None,
             problems: Problems::default(),
+            extension: Extension::default(),
+            crypto: Crypto::default(),
+            is_retired: false,
             reports,
-            at: UplinkIndex::default(),
+            places: Arc::default(),
             ledger: Ledger::new(eyes),
         })
     }
@@ -155,7 +114,7 @@ impl Settler {
 
     /// What to listen to on the loop's behalf.
     pub fn ears(&mut self) -> Result<Ears, kernel::Error> {
-        Ok(Ears::new(&self.assignment, self.at.clone(), self.rtnl.port()?))
+        Ok(Ears::new(&self.assignment, self.places.clone(), self.rtnl.port()?))
     }
 
     /// Runs until nobody can tell it anything any more. Nothing is undone then.
@@ -190,14 +149,14 @@ impl Settler {
         let put = self.rules.ensure();
         self.ledger.rules(self.rules.count(), put.as_ref().ok().copied());
         if let Err(error) = put {
-            failed.push(format!("the nftables rules cannot be put in place: {error}"));
+            failed.push(format!("the traffic rules cannot be put in place: {error}"));
         }
         failed.extend(forwarding::ensure(&self.assignment.config, &self.assignment.uplink));
         if let Err(error) = self.blackhole.ensure(&mut self.rtnl) {
             failed.push(format!("the blackhole route cannot be put in place: {error}"));
         }
         let settled = match self.snapshot.clone().map(|snapshot| self.settle(&snapshot, &mut failed)) {
-            Some(Ok(desired)) => Some(desired),
+            Some(Ok(settled)) => Some(settled),
             Some(Err(error)) => {
                 failed.push(error.to_string());
                 None
@@ -215,28 +174,54 @@ impl Settler {
         self.report(settled, failed);
     }
 
-    /// Brings the routes to what the snapshot says. `failed` gets what the kernel refused.
-    fn settle(&mut self, snapshot: &Snapshot, failed: &mut Vec<String>) -> Result<Desired, PassError> {
-        let Assignment { config, own, scope, uplink, published } = &self.assignment;
+    /// Brings devices, entries and routes to what the snapshot says. `failed` gets what the kernel refused.
+    fn settle(&mut self, snapshot: &Snapshot, failed: &mut Vec<String>) -> Result<Settled, PassError> {
+        let Assignment { config, own, scope, uplink, published, attributes, .. } = &self.assignment;
         let found = uplink::find(&mut self.rtnl, uplink, published)?;
         let uplink = found.ok_or_else(|| PassError::NoUplink(uplink.clone()))?;
-        self.at.store(uplink.index, Ordering::Relaxed);
-        let mut desired = overlay::desired(config, snapshot, own, &uplink);
-        let actual = kernel_state::read(&mut self.rtnl, scope)?;
+        let devices = overlay::devices(config, own, attributes, &uplink);
+        let ends = devices::ensure(&mut self.rtnl, &devices)?;
+        self.places.keep(&uplink, &ends);
+        let (mut actual, reach) = kernel_state::read(&mut self.rtnl, scope, &ends)?;
+        actual.peers = self.crypto.ensure(&self.assignment, &ends)?;
+        let ground = Ground { uplink: &uplink, ends: &ends, reach: &reach };
+        let mut desired = overlay::desired(config, snapshot, own, ground);
         let mut changes = overlay::diff(&desired, &actual);
         self.due = self.withhold(&mut changes, &desired, Instant::now());
         news::log(&changes);
+        self.crypto.write(&changes, Turn::BeforeRoutes)?;
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
+        self.crypto.write(&changes, Turn::AfterRoutes)?;
         failed.extend(refused.iter().map(ToString::to_string));
         let conflicts = overlay::conflicts(&desired, &actual);
         self.ledger.routes(&desired, &changes, (refused.len(), conflicts.len()));
         desired.problems.extend(conflicts);
-        Ok(desired)
+        self.retire(&devices)?;
+        let may_remove = if self.removals == Removals::Allowed { MayRemove::Yes } else { MayRemove::No };
+        let unrun = self.extension.ensure(&self.assignment, snapshot, may_remove);
+        failed.extend(unrun.failed.iter().map(ToString::to_string));
+        if unrun.waiting > 0 {
+            self.due = Some(Instant::now());
+        }
+        let mtu = ends.iter().map(|end| end.mtu).min().unwrap_or(uplink.mtu);
+        self.ledger.carrier(mtu);
+        Ok(Settled { desired, mtu })
+    }
+
+    /// Removes the devices of an earlier backend, once: their routes are ours by now, or went with them, and what is
+    /// missing comes with one more pass.
+    fn retire(&mut self, devices: &[Device]) -> Result<(), kernel::Error> {
+        if !self.is_retired {
+            let retired = devices::retire(&mut self.rtnl, devices, &self.assignment.scope)?;
+            self.due = if retired > 0 { Some(Instant::now()) } else { self.due };
+            self.is_retired = true;
+        }
+        Ok(())
     }
 
     /// Takes out the removals that are not to be made yet; the answer is when to come back for them.
     fn withhold(&mut self, changes: &mut Vec<Change>, desired: &Desired, now: Instant) -> Option<Instant> {
-        self.leaving.update(changes.iter().filter_map(|change| unwanted(change, desired)), now);
+        self.leaving.update(changes.iter().filter_map(|change| change.removal(desired)), now);
         if let Removals::HeldUntil(moment) = self.removals
             && moment <= now
         {
@@ -245,8 +230,8 @@ impl Settler {
         let allowed = self.removals == Removals::Allowed;
         let next = self.leaving.next(now);
         let all = changes.len();
-        changes.retain(|change| match unwanted(change, desired) {
-            Some(to) => allowed && self.leaving.may_go(&to, now),
+        changes.retain(|change| match change.removal(desired) {
+            Some(what) => allowed && self.leaving.may_go(&what, now),
             // An object may carry a route that stays.
             None => !matches!(change, Change::DeleteNexthop { .. }) || (allowed && next.is_none()),
         });
@@ -257,15 +242,18 @@ impl Settler {
         }
     }
 
-    fn report(&mut self, settled: Option<Desired>, failed: Vec<String>) {
-        let found = settled.iter().flat_map(|desired| &desired.problems).map(ToString::to_string);
+    fn report(&mut self, settled: Option<Settled>, failed: Vec<String>) {
+        let found = settled.iter().flat_map(|settled| &settled.desired.problems).map(ToString::to_string);
         self.problems.update(found.chain(failed));
         let problems = self.problems.texts();
         self.reports.send_if_modified(|report| {
             let before = report.clone();
-            if let Some(desired) = settled {
+            if let Some(Settled { desired, mtu }) = settled {
                 report.settled = true;
                 report.routes = desired.routes.len();
+                report.other_backends = desired.other_backends;
+                report.mtu = Some(mtu);
+                report.ends = desired.neighbours.keys().map(|(_, address)| *address).take(PROBED).collect();
             }
             report.problems = problems;
             *report != before
@@ -273,10 +261,5 @@ impl Settler {
     }
 }
 
-/// The destination of a route that this change removes because no lease asks for it any more.
-fn unwanted(change: &Change, desired: &Desired) -> Option<IpNetwork> {
-    match change {
-        Change::DeleteRoute(route) => Some(route.destination).filter(|to| !desired.routes.contains_key(to)),
-        Change::DeleteNexthop { .. } | Change::AddNexthop { .. } | Change::PutRoute { .. } => None,
-    }
-}
+/// So many tunnel ends are reported, for the self-test.
+const PROBED: usize = 3;

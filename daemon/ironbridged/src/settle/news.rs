@@ -9,16 +9,21 @@ const LINES: usize = 20;
 pub fn log(changes: &[Change]) {
     let routes = changes.iter().filter(|c| matches!(c, Change::PutRoute { .. } | Change::DeleteRoute(_)));
     for change in routes.clone().take(LINES) {
-        match change {
-            Change::PutRoute { destination, hop, .. } => {
-                tracing::info!(%destination, gateway = %hop.gateway, interface = hop.oif, "route set");
-            }
-            Change::DeleteRoute(route) => tracing::info!(destination = %route.destination, "route deleted"),
-            Change::AddNexthop { .. } | Change::DeleteNexthop { .. } => {}
+        if let Change::PutRoute { destination, hop, .. } = change {
+            tracing::info!(%destination, via = %hop, interface = hop.oif, "route set");
+        }
+        if let Change::DeleteRoute(route) = change {
+            tracing::info!(destination = %route.destination, "route deleted");
         }
     }
     let more = routes.count().saturating_sub(LINES);
     if more > 0 {
         tracing::info!(more, "further routes set or deleted");
+    }
+    let entries = |is_put: fn(&Change) -> bool| changes.iter().filter(|change| is_put(change)).count();
+    let set = entries(|c| matches!(c, Change::PutNeighbour(_) | Change::PutForwarding(_)));
+    let deleted = entries(|c| matches!(c, Change::DeleteNeighbour(_) | Change::DeleteForwarding(_)));
+    if set + deleted > 0 {
+        tracing::info!(set, deleted, "tunnel entries");
     }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 const GATHER: Duration = Duration::from_millis(3);
 /// The pause after a pass, in lengths of that pass: a storm of events costs at most a fifth of a processor.
 const BREATHS: u32 = 4;
+/// The longest such pause: a pass that waited (for a kernel module, or the lock of iptables) is no storm.
+const LONGEST_BREATH: Duration = Duration::from_secs(1);
 /// How often everything is compared although nothing was reported.
 const AUDIT: Duration = Duration::from_secs(30);
 /// The first and the longest pause after a pass that failed in part.
@@ -43,13 +45,13 @@ impl Pace {
     /// A pass is over that began at `began`, and everything is as it should be.
     pub fn done(&mut self, began: Instant, now: Instant) {
         self.retry = RETRY.0;
-        self.not_before = now + (now - began) * BREATHS;
+        self.not_before = now + breath(now - began);
         self.next = now + AUDIT;
     }
 
     /// A pass is over that began at `began`, and something failed that may succeed later.
     pub fn failed(&mut self, began: Instant, now: Instant) {
-        self.not_before = now + (now - began) * BREATHS;
+        self.not_before = now + breath(now - began);
         self.next = (now + self.retry).max(self.not_before);
         self.retry = (self.retry * 2).min(RETRY.1);
     }
@@ -58,6 +60,10 @@ impl Pace {
     pub fn not_after(&mut self, moment: Instant) {
         self.next = self.next.min(moment);
     }
+}
+
+fn breath(pass: Duration) -> Duration {
+    (pass * BREATHS).min(LONGEST_BREATH)
 }
 
 #[cfg(test)]
@@ -92,6 +98,16 @@ mod tests {
         pace.done(start, end);
         pace.woken(end);
         assert_eq!(pace.until_next(end), Duration::from_millis(80));
+    }
+
+    #[test]
+    fn after_a_pass_that_waited_for_long_the_next_is_not_put_off_for_longer() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let end = start + Duration::from_secs(6);
+        pace.done(start, end);
+        pace.told(end);
+        assert_eq!(pace.until_next(end), LONGEST_BREATH);
     }
 
     #[test]

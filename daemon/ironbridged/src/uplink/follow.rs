@@ -1,5 +1,6 @@
 //! Following the uplink while the daemon runs: when the published address leaves this node, another one is published.
 
+use std::net::IpAddr;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -7,20 +8,33 @@ use kernel::{Event, Group, Monitor, Rtnl};
 use overlay::NetworkConfig;
 use tokio::sync::watch;
 
-use super::{Chosen, Node, choose, observe};
+use super::{Chosen, choose, observe};
 use crate::options::UplinkChoice;
 use crate::settle::Input;
 
-/// Changes that concern the choice: links, addresses, and the default route.
-const GROUPS: [Group; 5] =
-    [Group::Link, Group::Ipv4Address, Group::Ipv6Address, Group::Ipv4Route, Group::Ipv6Route];
+/// Changes that concern the choice. Not routes, of which the daemon makes thousands: a default route that comes after its
+/// address is found at the next [`LOOK`].
+const GROUPS: [Group; 3] = [Group::Link, Group::Ipv4Address, Group::Ipv6Address];
 
 /// How long a new choice must stand before it is taken: a network manager that configures a link anew takes addresses
 /// away and puts them back, and a link that goes down loses its IPv6 addresses for that time.
 const HOLD: Duration = Duration::from_millis(500);
 
+/// How often to look for an address while there is none.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How often an idle thread looks whether anybody still listens, and at the links.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// What to publish from now on.
+enum Verdict {
+    /// The same.
+    Stay,
+    /// Nothing can be chosen yet.
+    Lost,
+    /// This.
+    Move(Chosen),
+}
 
 /// What to choose by.
 #[derive(Debug)]
@@ -58,40 +72,46 @@ impl Follower {
         tell: impl Fn(&Chosen) -> bool,
     ) -> Result<(), kernel::Error> {
         let mut pending: Option<(Chosen, Instant)> = None;
+        let mut pause = IDLE;
         loop {
-            let until = pending.as_ref().map_or_else(|| Instant::now() + IDLE, |(_, due)| *due);
+            let until = pending.as_ref().map_or_else(|| Instant::now() + pause, |(_, due)| *due);
             if monitor.next(until)?.is_some_and(|event| !concerns(&event)) {
                 continue;
             }
             // What follows at once is seen with it.
             while monitor.next(Instant::now())?.is_some() {}
-            let node = observe(rtnl, &self.choice)?;
+            let verdict = self.judge(rtnl)?;
             let now = Instant::now();
-            pending = match (self.change(&node), pending) {
-                (None, _) => None,
-                (Some(new), Some((known, due))) if new.is_at(&known) && due <= now => {
+            pause = if matches!(verdict, Verdict::Lost) { LOOK } else { IDLE };
+            pending = match (verdict, pending) {
+                (Verdict::Stay | Verdict::Lost, _) => None,
+                (Verdict::Move(new), Some((known, due))) if new.is_at(&known) && due <= now => {
                     self.take(new);
                     if !tell(&self.chosen) {
                         return Ok(());
                     }
                     None
                 }
-                (Some(new), Some((known, due))) if new.is_at(&known) => Some((new, due)),
-                (Some(new), _) => Some((new, now + HOLD)),
+                (Verdict::Move(new), Some((known, due))) if new.is_at(&known) => Some((new, due)),
+                (Verdict::Move(new), _) => Some((new, now + HOLD)),
             };
         }
     }
 
-    /// What to publish instead. An address that is still on some link of this node is kept, whatever else there is: the
-    /// settling loop finds the link by it.
-    fn change(&self, node: &Node) -> Option<Chosen> {
-        let published = self.chosen.published();
-        let is_there = |address| node.links.iter().any(|link| link.uplink.owns(address));
-        if published.into_iter().all(is_there) {
-            return None;
+    /// An address that is still on some link of this node is kept, whatever else there is: the settling loop finds the
+    /// link by it. That is all that is asked each time a pod comes or goes.
+    fn judge(&self, rtnl: &mut Rtnl) -> Result<Verdict, kernel::Error> {
+        let (carriers, there) = (self.chosen.carriers(), rtnl.all_addresses()?);
+        let is_there = |address: &IpAddr| there.iter().any(|known| known.network.ip() == *address);
+        if carriers.iter().all(is_there) {
+            return Ok(Verdict::Stay);
         }
-        // Nothing to choose yet: the settling loop reports an uplink without its address.
-        choose(node, &self.choice, &self.config).ok().filter(|new| new.published() != self.chosen.published())
+        let node = observe(rtnl, &self.choice)?;
+        Ok(match choose(&node, &self.choice, &self.config) {
+            Ok(new) if new.carriers() != carriers => Verdict::Move(new),
+            // The settling loop reports an uplink without its address.
+            Ok(_) | Err(_) => Verdict::Lost,
+        })
     }
 
     fn take(&mut self, new: Chosen) {
@@ -110,7 +130,6 @@ impl Follower {
 
 fn concerns(event: &Event) -> bool {
     match event {
-        Event::Route(route) | Event::RouteGone(route) => route.destination.prefix() == 0,
         Event::Link(_)
         | Event::LinkGone { .. }
         | Event::Address(_)
@@ -118,6 +137,8 @@ fn concerns(event: &Event) -> bool {
         | Event::Overrun => true,
         Event::Port { .. }
         | Event::Settings
+        | Event::Route(_)
+        | Event::RouteGone(_)
         | Event::Nexthop(_)
         | Event::NexthopGone(_)
         | Event::Neighbour(_)

@@ -6,7 +6,7 @@ mod observe;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use overlay::{LeaseAttributes, NetworkConfig, Uplink};
+use overlay::{BackendConfig, LeaseAttributes, NetworkConfig, Uplink};
 
 use crate::options::{UplinkChoice, Wish};
 
@@ -32,6 +32,12 @@ impl Chosen {
         self.v4.map(IpAddr::from).into_iter().chain(self.v6.map(IpAddr::from)).collect()
     }
 
+    /// The uplink's own addresses for the peers' traffic: behind a translator they are not those that the peers use.
+    pub fn carriers(&self) -> Vec<IpAddr> {
+        let own = |published| overlay::local_address(&self.uplink, Some(published));
+        self.published().into_iter().filter_map(own).collect()
+    }
+
     /// A lease's attributes with these addresses in place of those that it had.
     pub fn publish(&self, attributes: &LeaseAttributes) -> LeaseAttributes {
         LeaseAttributes {
@@ -43,7 +49,9 @@ impl Chosen {
 
     /// Whether both are the same addresses of the same link.
     fn is_at(&self, other: &Chosen) -> bool {
-        self.uplink.name == other.uplink.name && self.published() == other.published()
+        self.uplink.name == other.uplink.name
+            && self.published() == other.published()
+            && self.carriers() == other.carriers()
     }
 }
 
@@ -146,7 +154,9 @@ fn publish(
     if config.v6.is_some() && candidate.usable_v6.is_empty() {
         return Err(UplinkError::NoAddress { link, family: "IPv6" });
     }
-    if let Some(public) = v4.filter(|ip| !candidate.uplink.owns((*ip).into())) {
+    // A tunnel starts from the uplink's own address, whatever a translator makes of it.
+    let foreign = v4.filter(|ip| !candidate.uplink.owns((*ip).into()));
+    if let Some(public) = foreign.filter(|_| config.backend == BackendConfig::HostGw) {
         let own = candidate.uplink.v4.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(UplinkError::Nat { public, link, own });
     }

@@ -1,7 +1,9 @@
 //! Which leases become routes, and what is said about those that do not.
 
 use super::*;
-use crate::lease::{Junk, LeaseAttributes};
+use crate::ground::Ends;
+use crate::lease::Junk;
+use crate::reach::Reach;
 
 fn config() -> NetworkConfig {
     NetworkConfig::parse(
@@ -34,11 +36,16 @@ fn lease(key: &str, v4: &str, v6: &str) -> Lease {
 
 fn decide(leases: Vec<Lease>) -> Desired {
     let own = Subnets::parse_key("10.3.1.0-24&fd03:0:0:1::-64").unwrap();
-    desired(&config(), &Snapshot { revision: 1, leases, junk: vec![] }, &own, &uplink())
+    on_ground(&Snapshot { revision: 1, leases, junk: vec![] }, &own)
+}
+
+fn on_ground(snapshot: &Snapshot, own: &Subnets) -> Desired {
+    let (uplink, ends, reach) = (uplink(), Ends::default(), Reach::default());
+    desired(&config(), snapshot, own, Ground { uplink: &uplink, ends: &ends, reach: &reach })
 }
 
 fn hop(gateway: &str) -> Hop {
-    Hop { gateway: gateway.parse().unwrap(), oif: 7 }
+    Hop { gateway: gateway.parse().ok(), oif: 7, onlink: false }
 }
 
 #[test]
@@ -76,6 +83,7 @@ fn leases_that_must_not_become_routes_are_reported() {
     ] {
         let wanted = decide(vec![bad]);
         assert_eq!(wanted.routes.len(), 0, "{word}");
+        assert_eq!(wanted.other_backends, usize::from(word.starts_with("its backend")));
         assert!(wanted.problems[0].to_string().contains(word), "{}", wanted.problems[0]);
     }
 }
@@ -98,6 +106,6 @@ fn junk_is_named_and_changes_no_route() {
     let own = Subnets::parse_key("10.3.1.0-24").unwrap();
     let junk = vec![Junk { key: "/x/subnets/hello".into(), reason: "not a lease".into() }];
     let snapshot = Snapshot { revision: 1, leases: vec![lease("10.3.2.0-24", "192.0.2.2", "")], junk };
-    let wanted = desired(&config(), &snapshot, &own, &uplink());
+    let wanted = on_ground(&snapshot, &own);
     assert_eq!((wanted.routes.len(), wanted.problems.len()), (1, 1));
 }

@@ -12,16 +12,17 @@ fn net(n: u8) -> IpNetwork {
 }
 
 fn hop(n: u8) -> Hop {
-    Hop { gateway: Ipv4Addr::new(192, 0, 2, n).into(), oif: 7 }
+    Hop { gateway: Some(Ipv4Addr::new(192, 0, 2, n).into()), oif: 7, onlink: false }
 }
 
 fn route(n: u8, via: u8, protocol: u8) -> Route {
-    let Hop { gateway, oif } = hop(via);
-    Route { destination: net(n), gateway: Some(gateway), oif: Some(oif), metric: 0, nexthop: None, protocol }
+    let Hop { gateway, oif, onlink } = hop(via);
+    Route { destination: net(n), gateway, oif: Some(oif), metric: 0, onlink, nexthop: None, protocol }
 }
 
 fn wanted(pairs: &[(u8, u8)]) -> Desired {
-    Desired { routes: pairs.iter().map(|(n, via)| (net(*n), hop(*via))).collect(), problems: vec![] }
+    let routes = pairs.iter().map(|(n, via)| (net(*n), hop(*via))).collect();
+    Desired { routes, ..Desired::default() }
 }
 
 fn put(n: u8, via: u8) -> Change {
@@ -29,7 +30,7 @@ fn put(n: u8, via: u8) -> Change {
 }
 
 fn actual(routes: Vec<Route>) -> Actual {
-    Actual { routes, nexthops: vec![] }
+    Actual { routes, ..Actual::default() }
 }
 
 /// The kernel's rules: `NLM_F_REPLACE` takes the place of the first route with that destination and metric; a nexthop
@@ -45,9 +46,9 @@ fn apply(changes: &[Change], mut state: Actual) -> Actual {
                 if let Some(id) = nexthop {
                     assert!(state.nexthops.iter().any(|n| n.id == *id && n.hop == Some(*hop)), "EINVAL");
                 }
-                let (gateway, oif) = (Some(hop.gateway), Some(hop.oif));
+                let (gateway, oif, onlink) = (hop.gateway, Some(hop.oif), hop.onlink);
                 let (destination, nexthop, protocol) = (*destination, *nexthop, ROUTE_PROTOCOL);
-                let new = Route { destination, gateway, oif, metric: 0, nexthop, protocol };
+                let new = Route { destination, gateway, oif, metric: 0, onlink, nexthop, protocol };
                 match state.routes.iter_mut().find(|r| r.destination == destination && r.metric == 0) {
                     Some(old) => *old = new,
                     None => state.routes.push(new),
@@ -57,6 +58,12 @@ fn apply(changes: &[Change], mut state: Actual) -> Actual {
                 let at = state.routes.iter().position(|r| r == gone).expect("ESRCH");
                 state.routes.remove(at);
             }
+            Change::PutNeighbour(_)
+            | Change::PutForwarding(_)
+            | Change::DeleteForwarding(_)
+            | Change::PutPeer { .. }
+            | Change::DeletePeer { .. }
+            | Change::DeleteNeighbour(_) => apply_entry(change, &mut state),
             Change::DeleteNexthop { id } => {
                 state.nexthops.retain(|n| n.id != *id);
                 state.routes.retain(|r| r.nexthop != Some(*id));
@@ -64,6 +71,68 @@ fn apply(changes: &[Change], mut state: Actual) -> Actual {
         }
     }
     state
+}
+
+fn apply_entry(change: &Change, state: &mut Actual) {
+    if let Change::PutNeighbour(new) = change {
+        state.neighbours.retain(|n| (n.index, n.address) != (new.index, new.address));
+        state.neighbours.push(*new);
+    }
+    if let Change::PutForwarding(new) = change {
+        // `NLM_F_REPLACE` changes the first of several hosts (`vxlan_fdb_replace`).
+        match state.forwardings.iter_mut().find(|f| (f.index, f.mac) == (new.index, new.mac)) {
+            Some(old) => *old = *new,
+            None => state.forwardings.push(*new),
+        }
+    }
+    if let Change::DeleteForwarding(gone) = change {
+        state.forwardings.retain(|f| f != gone);
+    }
+    if let Change::DeleteNeighbour(gone) = change {
+        state.neighbours.retain(|n| n != gone);
+    }
+}
+
+fn entry(n: u8, host: u8) -> Forwarding {
+    let host = Some(Ipv4Addr::new(192, 0, 2, host).into());
+    Forwarding { index: 7, mac: Mac([2, 0, 0, 0, 0, n]), host, permanent: true }
+}
+
+fn near(n: u8, mac: u8) -> Neighbour {
+    let address = Ipv4Addr::new(10, 3, n, 0).into();
+    Neighbour { index: 7, address, mac: Some(Mac([2, 0, 0, 0, 0, mac])), permanent: true }
+}
+
+proptest! {
+    #[test]
+    fn tunnel_entries_become_what_is_desired_whatever_was_there(
+        wanted in prop::collection::btree_map(0u8..6, (0u8..6, 0u8..4), 0..6),
+        there in prop::collection::vec((0u8..6, 0u8..6, 0u8..4, any::<bool>()), 0..12),
+    ) {
+        let mut desired = Desired::default();
+        for (n, (mac, host)) in wanted {
+            let Forwarding { index, mac, host, .. } = entry(mac, host);
+            desired.neighbours.insert((index, near(n, 0).address), mac);
+            desired.forwardings.insert((index, mac), host.unwrap());
+        }
+        let mut before = Actual::default();
+        for (n, mac, host, permanent) in there {
+            // One neighbour an address; one entry a pair of address and host.
+            before.neighbours.retain(|known| known.address != near(n, 0).address);
+            before.neighbours.push(Neighbour { permanent, ..near(n, mac) });
+            before.forwardings.retain(|known| (known.mac, known.host) != (entry(mac, host).mac, entry(mac, host).host));
+            before.forwardings.push(Forwarding { permanent, ..entry(mac, host) });
+        }
+        let once = apply(&diff(&desired, &before), before);
+        let after = apply(&diff(&desired, &once), once);
+        prop_assert_eq!(diff(&desired, &after), vec![], "settled");
+        let ours: BTreeMap<(u32, Mac), IpAddr> = after.forwardings.iter()
+            .filter(|f| f.permanent).map(|f| ((f.index, f.mac), f.host.unwrap())).collect();
+        prop_assert_eq!(ours, desired.forwardings);
+        let ours: BTreeMap<(u32, IpAddr), Mac> = after.neighbours.iter()
+            .filter(|n| n.permanent).map(|n| ((n.index, n.address), n.mac.unwrap())).collect();
+        prop_assert_eq!(ours, desired.neighbours);
+    }
 }
 
 #[test]

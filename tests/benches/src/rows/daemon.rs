@@ -22,9 +22,9 @@ use crate::series::Series;
 
 const ROUNDS: usize = 12;
 const UPLINK: &str = "pfd0";
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// How often to ask for the last route.
-const STEP: Duration = Duration::from_micros(200);
+pub(super) const STEP: Duration = Duration::from_micros(200);
 
 /// 1,000 and 10,000 leases beside the floor with nexthop objects, and the memory of 5,000.
 pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
@@ -34,7 +34,7 @@ pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
         // All live to the end: the kernel would take one with thousands of routes down while the next is measured.
         let nodes: Vec<Node> = (0..effort.rounds(ROUNDS)).map(|_| node()).collect();
         for node in &nodes {
-            floor.push(least(programs, node, leases)?);
+            floor.push(least(programs, (node, UPLINK), leases)?);
             ours.push(Arena::new(programs, node)?.settle(leases)?);
         }
         let work = format!("daemon, {leases} leases to the last route");
@@ -61,9 +61,9 @@ fn node() -> Node {
 }
 
 /// The floor's time in milliseconds; its routes are gone afterwards.
-fn least(programs: &Programs, node: &Node, leases: u32) -> Result<f64, Error> {
+pub(super) fn least(programs: &Programs, (node, uplink): (&Node, &str), leases: u32) -> Result<f64, Error> {
     let mut command = Command::new(programs.floor("routes"));
-    command.arg(UPLINK).arg(leases.to_string());
+    command.arg(uplink).arg(leases.to_string());
     let output = node.output(command);
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     Ok(number("routes", text.trim())? / 1e3)
@@ -159,7 +159,7 @@ fn complete(rtnl: &mut Rtnl, leases: u32) -> Option<()> {
 }
 
 /// 20.0.0.0/24 and on.
-fn subnet(number: u32) -> u32 {
+pub(super) fn subnet(number: u32) -> u32 {
     (20 << 24) + (number << 8)
 }
 

@@ -6,11 +6,17 @@ mod chained;
 mod counts;
 mod crowd;
 mod daemon;
+mod fanout;
 mod first_packet;
 mod published;
+mod repairs;
 mod reservations;
+mod scale;
+mod simulator;
 mod workers;
 
+pub use repairs::REPAIR;
+pub use scale::COLD;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -28,7 +34,7 @@ pub struct Row {
 }
 
 /// All of them, in the table's order.
-pub const ROWS: [Row; 14] = [
+pub const ROWS: [Row; 17] = [
     Row { name: "loopback", run: attach::loopback },
     Row { name: "bridge", run: attach::bridge },
     Row { name: "dual", run: attach::dual_stack },
@@ -43,6 +49,9 @@ pub const ROWS: [Row; 14] = [
     Row { name: "first-packet", run: first_packet::run },
     Row { name: "counts", run: counts::run },
     Row { name: "daemon", run: daemon::run },
+    Row { name: "scale", run: scale::run },
+    Row { name: "fanout", run: fanout::run },
+    Row { name: "repairs", run: repairs::run },
 ];
 
 /// host-local's configuration for one side: each keeps its own reservations.

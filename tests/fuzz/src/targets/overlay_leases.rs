@@ -3,8 +3,9 @@
 //! The input is a network configuration, a line `---`, and one line each for leases, the node, its uplink and the kernel.
 
 use ::overlay::{
-    Actual, Change, Claim, Junk, Lease, LeaseAttributes, NetworkConfig, Nexthop, Node, Route, Snapshot,
-    Subnets, Uplink, claim, conflicts, desired, diff,
+    Actual, BackendConfig, Change, Claim, End, Ends, Forwarding, FoundPeer, Ground, Junk, Lease,
+    LeaseAttributes, Neighbour, NetworkConfig, Nexthop, Node, Reach, Route, Snapshot, Subnets, Uplink, claim,
+    conflicts, desired, diff,
 };
 
 use crate::random::Random;
@@ -28,11 +29,21 @@ pub fn leases(data: &[u8]) -> Verdict {
         Ok(own) => own,
         Err(why) => return Ok(Reached::at(&why)),
     };
-    let wanted = desired(&config, &world.snapshot, &own, &world.uplink);
+    let (ends, reach) = (ends(), Reach::default());
+    let ground = Ground { uplink: &world.uplink, ends: &ends, reach: &reach };
+    let wanted = desired(&config, &world.snapshot, &own, ground);
     for (destination, hop) in &wanted.routes {
         let of_peer =
             world.snapshot.leases.iter().any(|lease| lease.subnets.iter().any(|s| s == *destination));
-        hold(of_peer && world.uplink.reaches(hop.gateway), || format!("{destination} through {hop:?}"))?;
+        let gateway = hop.gateway.unwrap_or(destination.ip());
+        let leads = match config.backend {
+            BackendConfig::HostGw => world.uplink.reaches(gateway),
+            BackendConfig::Vxlan(_) => wanted.neighbours.contains_key(&(hop.oif, gateway)),
+            BackendConfig::Ipip(_) => hop.onlink && hop.oif == 21,
+            BackendConfig::Wireguard(_) => wanted.peers.keys().any(|(index, _)| *index == hop.oif),
+            BackendConfig::Alloc | BackendConfig::Extension(_) => false,
+        };
+        hold(of_peer && leads, || format!("{destination} through {hop:?}"))?;
         let ours = own.iter().any(|own| own.contains(destination.ip()) || destination.contains(own.ip()));
         hold(!ours, || format!("{destination} is routed away from {own}"))?;
     }
@@ -50,14 +61,49 @@ pub fn leases(data: &[u8]) -> Verdict {
 fn settled(wanted: &::overlay::Desired) -> Result<(), Broken> {
     let route = |(destination, hop): (&_, &::overlay::Hop)| Route {
         destination: *destination,
-        gateway: Some(hop.gateway),
+        gateway: hop.gateway,
         oif: Some(hop.oif),
-        metric: if hop.gateway.is_ipv4() { 0 } else { 1024 },
+        onlink: hop.onlink,
+        metric: if destination.is_ipv4() { 0 } else { 1024 },
         nexthop: None,
         protocol: ::overlay::ROUTE_PROTOCOL,
     };
-    let there = Actual { routes: wanted.routes.iter().map(route).collect(), nexthops: Vec::new() };
+    let permanent = true;
+    let neighbours = wanted.neighbours.iter().map(|(&(index, address), &mac)| Neighbour {
+        index,
+        address,
+        mac: Some(mac),
+        permanent,
+    });
+    let forwardings = wanted.forwardings.iter().map(|(&(index, mac), &host)| Forwarding {
+        index,
+        mac,
+        host: Some(host),
+        permanent,
+    });
+    let peers = wanted.peers.iter().map(|(&(index, key), peer)| FoundPeer {
+        index,
+        key,
+        endpoint: Some(peer.endpoint),
+        allowed: peer.allowed.clone(),
+        shared: peer.shared,
+        keepalive: peer.keepalive,
+        is_heard: false,
+    });
+    let there = Actual {
+        routes: wanted.routes.iter().map(route).collect(),
+        nexthops: Vec::new(),
+        neighbours: neighbours.collect(),
+        forwardings: forwardings.collect(),
+        peers: peers.collect(),
+    };
     same("changes where all is as desired", &diff(wanted, &there), &Vec::new())
+}
+
+/// Tunnel devices of both families.
+fn ends() -> Ends {
+    let end = |index| Some(End { index, mac: None, mtu: 1450 });
+    Ends { v4: end(21), v6: end(22) }
 }
 
 struct World {
@@ -167,7 +213,20 @@ impl World {
                 let taken = self.actual.nexthops.iter().any(|one| one.id == *id);
                 hold(!taken, || format!("nexthop {id} is there already"))
             }
-            Change::PutRoute { .. } => Ok(()),
+            Change::DeleteNeighbour(entry) => {
+                hold(self.actual.neighbours.contains(entry), || format!("deletes {entry:?}"))
+            }
+            Change::DeleteForwarding(entry) => {
+                hold(self.actual.forwardings.contains(entry), || format!("deletes {entry:?}"))
+            }
+            Change::DeletePeer { index, key } => {
+                let known = self.actual.peers.iter().any(|peer| (peer.index, peer.key) == (*index, *key));
+                hold(known, || format!("deletes {key:?}"))
+            }
+            Change::PutPeer { .. }
+            | Change::PutRoute { .. }
+            | Change::PutNeighbour(_)
+            | Change::PutForwarding(_) => Ok(()),
         }
     }
 }
@@ -179,6 +238,7 @@ fn route(destination: &str, rest: &str) -> Option<Route> {
         destination: destination.parse().ok()?,
         gateway: words.next().and_then(|word| word.parse().ok()),
         oif: Some(2),
+        onlink: false,
         protocol: words.next().and_then(|word| word.parse().ok()).unwrap_or(::overlay::ROUTE_PROTOCOL),
         metric: words.next().and_then(|word| word.parse().ok()).unwrap_or(0),
         nexthop: words.next().and_then(|word| word.parse().ok()),
@@ -191,7 +251,7 @@ fn nexthop(id: &str, rest: &str) -> Option<Nexthop> {
     let gateway = words.next().and_then(|word| word.parse().ok());
     Some(Nexthop {
         id: id.parse().ok()?,
-        hop: gateway.map(|gateway| ::overlay::Hop { gateway, oif: 2 }),
+        hop: gateway.map(|gateway| ::overlay::Hop { gateway: Some(gateway), oif: 2, onlink: false }),
         protocol: words.next().and_then(|word| word.parse().ok()).unwrap_or(::overlay::ROUTE_PROTOCOL),
     })
 }

@@ -31,7 +31,7 @@ pub fn conf(data: &[u8]) -> Verdict {
                 // A second ADD meets what the first has made.
                 let own = text.lines().find_map(|line| line.strip_prefix(":CNI-DN-"));
                 let own = format!("CNI-DN-{}", own.and_then(|own| own.split(' ').next()).unwrap_or_default());
-                lines(&ruleset(&conf, &plan, family, &Present::read(&text, &own)))?;
+                lines(&ruleset(&conf, &plan, family, &Present::read(&text, &own, conf.iptables_mark())))?;
             }
         }
     }
@@ -64,7 +64,7 @@ fn lines(text: &str) -> Result<(), Broken> {
 pub fn saved(data: &[u8]) -> Verdict {
     let text = String::from_utf8_lossy(data);
     let (own, saved) = text.split_once('\n').unwrap_or(("CNI-DN-0", &text));
-    let present = Present::read(saved, own);
+    let present = Present::read(saved, own, Some(0x2000));
     for entry in &present.entries {
         hold(saved.contains(entry.as_str()), || format!("an entry that is not there: {entry:?}"))?;
     }

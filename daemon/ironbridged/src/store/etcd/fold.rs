@@ -45,7 +45,7 @@ impl Fold {
     /// and of no other.
     pub(super) fn put(&mut self, entry: &Entry) {
         self.advance(entry.revision);
-        let read = read(self.name(entry.key), entry);
+        let read = read(&self.name(entry.key), entry);
         self.known.insert(entry.key.to_vec(), read);
     }
 
@@ -71,11 +71,11 @@ impl Fold {
     }
 }
 
-fn read(name: String, entry: &Entry) -> Result<Lease, Junk> {
-    let (subnets, attributes) = match (Subnets::parse_key(&name), LeaseAttributes::parse(entry.value)) {
+fn read(name: &str, entry: &Entry) -> Result<Lease, Junk> {
+    let (subnets, attributes) = match (Subnets::parse_key(name), LeaseAttributes::parse(entry.value)) {
         (Ok(subnets), Ok(attributes)) => (subnets, attributes),
-        (Err(e), _) => return Err(Junk { key: name, reason: e.to_string() }),
-        (_, Err(e)) => return Err(Junk { key: name, reason: e.to_string() }),
+        (Err(e), _) => return Err(Junk::new(name, &e.to_string())),
+        (_, Err(e)) => return Err(Junk::new(name, &e.to_string())),
     };
     Ok(Lease { subnets, attributes, reserved: entry.lease == 0, revision: entry.revision })
 }

@@ -33,13 +33,14 @@ struct Outlet {
     views: Sender<View>,
     backoff: Backoff,
     epoch: Epoch,
+    told: Option<Instant>,
 }
 
 /// Keeps `views` up to date until nobody looks at them.
 pub(super) async fn run(mut session: Session, views: Sender<View>) {
     let timing = session.options().timing.clone();
     let backoff = Backoff::new(timing.floor, timing.ceiling);
-    let mut outlet = Outlet { views, backoff, epoch: Epoch::default() };
+    let mut outlet = Outlet { views, backoff, epoch: Epoch::default(), told: None };
     while !outlet.views.is_closed() {
         match follow(&mut session, &mut outlet).await {
             Ok(End::Unwatched) => return,
@@ -81,6 +82,10 @@ async fn follow(session: &mut Session, outlet: &mut Outlet) -> Result<End, Store
             Taken::Nothing => outlet.backoff.reset(),
             Taken::Events => {
                 outlet.backoff.reset();
+                // A lone change is not to wait for others; of a burst the first is told at once and the rest together.
+                if outlet.is_rested() {
+                    outlet.publish(&fold, config);
+                }
                 if let Some(end) = gather(session, &mut stream, &mut fold).await? {
                     return Ok(end);
                 }
@@ -91,7 +96,13 @@ async fn follow(session: &mut Session, outlet: &mut Outlet) -> Result<End, Store
 }
 
 impl Outlet {
+    /// Whether nothing was handed out for a while.
+    fn is_rested(&self) -> bool {
+        self.told.is_none_or(|told| told + PATIENCE <= Instant::now())
+    }
+
     fn publish(&mut self, fold: &Fold, config: ConfigKey) {
+        self.told = Some(Instant::now());
         let mut snapshot = fold.snapshot();
         snapshot.revision = self.epoch.raise(snapshot.revision);
         View::publish(&self.views, snapshot, config);

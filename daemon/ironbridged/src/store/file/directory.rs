@@ -72,14 +72,14 @@ impl Locked {
                 Ok(Some(stored)) => stored,
                 Ok(None) => continue,
                 Err(error) => {
-                    snapshot.junk.push(Junk { key, reason: error.to_string() });
+                    snapshot.junk.push(Junk::new(&key, &error.to_string()));
                     continue;
                 }
             };
             next_end = [next_end, stored.end].into_iter().flatten().min();
             match parse(&key, &stored) {
                 Ok(lease) => snapshot.leases.push(lease),
-                Err(reason) => snapshot.junk.push(Junk { key, reason }),
+                Err(reason) => snapshot.junk.push(Junk::new(&key, &reason)),
             }
         }
         self.sweep(&names)?;

@@ -48,7 +48,7 @@ pub(super) async fn read(path: &Path, now: SystemTime) -> Result<Reading, StoreE
     for (key, value) in document.leases.in_order() {
         match parse(&key, value) {
             Ok(lease) => snapshot.leases.push(lease),
-            Err(reason) => snapshot.junk.push(Junk { key: key.into_owned(), reason }),
+            Err(reason) => snapshot.junk.push(Junk::new(&key, &reason)),
         }
     }
     let config = if document.config.is_some() { ConfigKey::Present } else { ConfigKey::Absent };
