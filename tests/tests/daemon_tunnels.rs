@@ -2,7 +2,7 @@
 
 use netns_fixtures::{Daemon, DaemonOptions, Space, assert_ping, eventually};
 use serde_json::Value;
-use tests::cluster::{Cluster, HEARD, await_that, options, readyz};
+use tests::cluster::{Cluster, HEARD, await_that, lease_key, options, readyz};
 
 const V4: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#;
 
@@ -120,4 +120,45 @@ fn ipv6_alone_is_carried_by_the_device_of_ipv6_and_by_no_other() {
         "{links:?}"
     );
     assert_eq!(daemons[0].subnet_env("FLANNEL_MTU").unwrap(), "1430");
+}
+
+#[test]
+fn a_tunnel_follows_its_node_to_another_address() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(V4);
+    let daemons = cluster.daemons(&options(&etcd));
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    assert_ping(&pods[0].pod, pods[1].ip());
+    let (peer, node) = (cluster.node(0), cluster.node(1));
+    node.run(&format!("ip address del {}/24 dev eth0", cluster.underlay.ipv4(1)));
+    node.run("ip address add 192.168.50.22/24 dev eth0");
+    node.run("ip route replace default via 192.168.50.254");
+    await_that("the device follows", || {
+        node.run("ip -d link show type vxlan").contains("local 192.168.50.22 ")
+    });
+    await_that("the device has its routes again", || {
+        node.run("ip route show proto 73").contains("dev flannel.1")
+    });
+    await_that("the peer follows", || peer.run("bridge fdb show").contains("dst 192.168.50.22 "));
+    assert_ping(&pods[0].pod, pods[1].ip());
+    assert_eq!(readyz(node).0, 200, "{}", daemons[1].log());
+}
+
+#[test]
+fn behind_a_translator_a_tunnel_follows_the_node_s_own_address() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(V4);
+    let daemon = Daemon::ready(cluster.node(0), options(&etcd).flag("--public-ip=203.0.113.9"));
+    let node = cluster.node(0);
+    let local = || node.run("ip -d link show type vxlan");
+    assert!(local().contains("local 192.168.50.1 "), "{}", local());
+    node.run("ip address del 192.168.50.1/24 dev eth0");
+    node.run("ip address add 192.168.50.33/24 dev eth0");
+    node.run("ip route replace default via 192.168.50.254");
+    await_that("the device follows", || local().contains("local 192.168.50.33 "));
+    let lease = etcd.get(&lease_key(&daemon)).unwrap();
+    assert!(lease.contains(r#""PublicIP":"203.0.113.9""#), "{lease}");
+    eventually("nothing is to mend", HEARD, || {
+        (readyz(node).1["problems"] == serde_json::json!([])).then_some(())
+    });
 }
