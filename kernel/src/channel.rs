@@ -6,7 +6,7 @@ use crate::{
     parcel::Parcel,
     wire::{HEADER, Message, Messages, Received, attributes, u32_at},
 };
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::libc;
 use std::{io, ops::Range};
 
@@ -43,8 +43,12 @@ impl Channel {
     pub(crate) fn open(protocol: isize) -> Result<Self, Cause> {
         let socket = Socket::new(protocol)?;
         socket.set_ext_ack(true)?;
-        socket.set_cap_ack(true)?;
-        socket.set_netlink_get_strict_chk(true)?;
+        if protocol == NETLINK_ROUTE {
+            // Dumps are filtered by what is asked for. A refusal brings the request back, which is short.
+            socket.set_netlink_get_strict_chk(true)?;
+        } else {
+            socket.set_cap_ack(true)?;
+        }
         Ok(Self { socket, port: None, sequence: 0, buffer: Vec::with_capacity(ROOM) })
     }
 
