@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use netns_fixtures::{
@@ -168,7 +168,7 @@ fn pods_that_come_and_go_meanwhile_leave_no_rules() {
     assert!(handback(&world, &tool, &[]).status.success());
     let before = world.snapshot();
     let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let outputs: Vec<Output> = std::thread::scope(|scope| {
         for worker in 1..=2 {
             let (tool, stop) = (&tool, &stop);
             scope.spawn(move || {
@@ -179,17 +179,17 @@ fn pods_that_come_and_go_meanwhile_leave_no_rules() {
                 }
             });
         }
-        for _ in 0..40 {
-            // A result that is being written, or an attachment that is half made, may be listed; nothing may be lost.
-            let output = handback(&world, &tool, &[]);
-            assert!(
-                matches!(output.status.code(), Some(0 | 1)) && output.stderr.is_empty(),
-                "{}",
-                told(&output)
-            );
-        }
+        // Judged afterwards: a panic here would wait for the workers for ever.
+        let outputs = (0..40).map(|_| handback(&world, &tool, &[])).collect();
         stop.store(true, Ordering::Relaxed);
+        outputs
     });
+    for output in outputs {
+        // A result that is being written, or an attachment that is half made, may be listed, and where pods come and go
+        // faster than it reads it gives up for now; nothing may be lost.
+        let listed = matches!(output.status.code(), Some(0 | 1)) && output.stderr.is_empty();
+        assert!(listed || told(&output).contains("run it again"), "{}", told(&output));
+    }
     let output = handback(&world, &tool, &[]);
     assert!(output.status.success(), "{}", told(&output));
     assert_same(&before, &world.snapshot(), "after pods came and went while the node was handed back");
