@@ -228,7 +228,10 @@ fn await_open(
 /// Waits until a bridge that had no port before lets frames through itself: its queue opens a moment after its port, and
 /// what the host sends until then is lost. No error if it takes longer: under STP it takes half a minute.
 fn await_carrier(world: &mut World, bridge: &str) -> Result<(), Error> {
-    let open = |link: Option<&Link>| link.is_none_or(|link| link.running == Operstate::Up);
+    // A bridge whose carrier never changed has the state "unknown": its queue is open (`operstates.rst`).
+    let open = |link: Option<&Link>| {
+        link.is_none_or(|link| matches!(link.running, Operstate::Up | Operstate::Unknown))
+    };
     if open(world.known(Place::Host, bridge)?.as_ref()) || open(world.look(Place::Host, bridge)?.as_ref()) {
         return Ok(());
     }
