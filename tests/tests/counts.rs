@@ -42,6 +42,23 @@ fn a_bridge_add_takes_few_system_calls_and_starts_no_process() {
     assert!(add.len() <= SYSTEM_CALLS, "ADD makes {} system calls:\n{}", add.len(), list());
 }
 
+/// Such a bridge has the state "unknown" as long as its carrier never changes.
+#[test]
+fn an_add_to_a_bridge_that_was_up_before_its_first_port_waits_for_nothing() {
+    let world = World::ours();
+    world.host().run("ip link add cni0 type bridge");
+    world.host().run("ip link set cni0 up");
+    let network = world.bridge(&json!({"isDefaultGateway": true}));
+    let (_resident, _) = world.attach(&network, "resident");
+    let (pod, runtime) = (Pod::new(), world.runtime());
+    let target = Target::new("counted", &pod.path());
+    let add = runtime.invocation("ADD", &target, &network.request(0, &target, None));
+    let (answer, trace) = Strace::list(&add, world.host());
+    assert!(answer.succeeded(), "{answer}");
+    // One is the start of every Rust program: whether its standard streams are open.
+    assert!(trace.count("poll") <= 1, "{:?}", trace.calls);
+}
+
 #[test]
 fn dual_stack_masquerade_starts_no_process_either() {
     let world = World::ours();
