@@ -1,8 +1,9 @@
 //! The programs of iptables: found, told apart, and run.
 
-use std::io::Write as _;
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::error::Error;
 use crate::step::Family;
@@ -78,22 +79,26 @@ pub fn has_legacy_table(family: Family) -> bool {
 pub fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, Error> {
     let failed = |reason: String| Error::Program { program: program.to_owned(), reason };
     let file = find(program).ok_or_else(|| failed(not_found()))?;
-    let mut child = Command::new(file)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("cannot be run: {error}")))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends early closes the pipe; its exit status says why.
-        stdin.write_all(input.as_bytes()).ok();
-    }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    let output = feed(file, arguments, input).map_err(|error| failed(format!("cannot be run: {error}")))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// Starts a program, hands it its standard input, and waits for its end and what it printed.
+pub fn feed(program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> io::Result<Output> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ends early closes the pipe; its exit status says why.
+        stdin.write_all(input.as_bytes()).ok();
+    }
+    child.wait_with_output()
 }
 
 /// What is said of a program that is not there.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use cni::{Attachment, Cidr};
@@ -11,6 +10,7 @@ use kernel::nft::{self, Nft, Table};
 
 use crate::error::Error;
 use crate::identity::{reference_chain, reference_comment, reference_comment_start};
+use crate::program::feed;
 use crate::step::Family;
 
 /// Programs and constants of one address family.
@@ -240,18 +240,7 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Result<Result<(), Stri
         program: program.to_owned(),
         reason: format!("cannot be run: {error}; install it, or set ipMasqBackend to \"nftables\""),
     };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends early closes the pipe; its exit status says why.
-        stdin.write_all(input.as_bytes()).ok();
-    }
-    let output = child.wait_with_output().map_err(failed)?;
+    let output = feed(program, arguments, input).map_err(failed)?;
     if output.status.success() {
         return Ok(Ok(()));
     }

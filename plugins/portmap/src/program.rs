@@ -2,9 +2,8 @@
 //! module; nothing else starts a process.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::process::{Command, Output, Stdio};
 
+use attach::program::feed;
 use kernel::Family;
 
 use crate::error::Error;
@@ -72,7 +71,7 @@ pub fn probe(family: Family) -> Result<(), Error> {
 }
 
 fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, Error> {
-    let output = started(program, arguments, input).map_err(|error| Error::Program {
+    let output = feed(program, arguments, input).map_err(|error| Error::Program {
         program: program.to_owned(),
         reason: format!("cannot be run: {error}; install it, or set backend to \"nftables\""),
     })?;
@@ -81,18 +80,4 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, Error> 
     }
     let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Error::Program { program: program.to_owned(), reason })
-}
-
-fn started(program: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends early closes the pipe; its exit status says why.
-        stdin.write_all(input.as_bytes()).ok();
-    }
-    child.wait_with_output()
 }
