@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+// docs/decisions/0011: a sixth of an ADD.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     ironbridge::main()
 }
