@@ -5,7 +5,7 @@ use crate::{
     abi::{ifla, nlm, rtm},
     bridge::Creation,
     link::fixed,
-    new_link::create_message,
+    new_link::{Start, create_started},
     wire::Message,
 };
 
@@ -28,11 +28,12 @@ pub(crate) fn message(ifb: &Ifb<'_>) -> Message {
         message.put_u32(ifla::NUM_TX_QUEUES, 1);
         message.put_u32(ifla::NUM_RX_QUEUES, 1);
     };
-    create_message("ifb", fill, |_| ())
+    create_started("ifb", Start::Down, fill, |_| ())
 }
 
 impl Rtnl {
-    /// Makes an ifb device that is up, unless something has that name already; that gets the text too.
+    /// Makes an ifb device that is down, unless something has that name already; that gets the text too. To hang a
+    /// discipline on a link that is up makes the kernel wait for a grace period (`dev_deactivate`).
     pub fn create_ifb(&mut self, ifb: &Ifb<'_>) -> Result<Creation, Error> {
         match self.batch().create_ifb(ifb).set_link_alias_of(ifb.name, ifb.alias).commit_all() {
             Ok(()) => Ok(Creation::Made),

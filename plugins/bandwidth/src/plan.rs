@@ -31,13 +31,13 @@ pub enum Device {
 /// One thing to be made, or to be asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The ifb device of the attachment.
+    /// The ifb device of the attachment, down.
     CreateIfb,
     /// A token bucket over everything.
     Limit(Device, Limit),
     /// Classes, and which traffic goes to the one without a limit.
     Classes(Device, Classes),
-    /// What comes out of the container goes to the ifb device.
+    /// The ifb device is raised, and what comes out of the container goes there.
     Redirect,
 }
 

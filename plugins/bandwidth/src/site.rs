@@ -124,6 +124,7 @@ impl Site {
 
     fn redirect(&mut self) -> Result<(), Error> {
         let (end, ifb) = (self.end.clone(), self.link(Device::Ifb)?);
+        self.rtnl.set_link_up(ifb.index)?;
         let place = (Handle::INGRESS, Handle::INGRESS_QDISC);
         if let Some(there) = self.add(&end, place, &Discipline::Ingress)? {
             if there.kind != "ingress" {
