@@ -77,6 +77,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "overlay",
             "base64",
             "clap",
+            "dlmalloc",
             "ipnetwork",
             "serde",
             "serde_json",
