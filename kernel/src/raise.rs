@@ -26,7 +26,8 @@ impl Rtnl {
     }
 
     /// Begins to keep what the kernel tells of the links here, for [`Rtnl::heard_link`]. For namespaces in which little
-    /// happens, and a client that was answered before: until then it cannot tell news from answers.
+    /// happens, and a client that was answered before, for until then it cannot tell news from answers; what comes during a
+    /// request of its own is lost.
     pub fn hear_links(&mut self) -> Result<(), Error> {
         self.channel.socket().add_membership(Group::Link as u32).during(hearing)
     }
