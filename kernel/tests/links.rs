@@ -4,7 +4,7 @@
 mod world;
 
 use kernel::{Bridge, BridgePort, Creation, Ifb, Mac, Operstate, PortState, Promiscuity, Rtnl, Start, Veth};
-use std::thread;
+use std::{net::UdpSocket, thread};
 use world::{Node, plain};
 
 const HOST_MAC: Mac = Mac([2, 0, 0, 0, 1, 2]);
@@ -181,6 +181,18 @@ fn what_was_told_of_a_link_need_not_be_asked_for() {
     pod.nl.set_link_down(inside).unwrap();
     assert_eq!(pod.nl.heard_link(inside).unwrap(), None, "the hearing was over");
     assert_eq!(node.nl.raise_named_link("veth9").unwrap(), None);
+}
+
+#[test]
+fn a_link_that_cannot_be_raised_is_an_error_though_it_can_be_seen() {
+    let mut node = Node::new();
+    node.run("ip link add vx0 type vxlan id 7 dstport 4789 local 127.0.0.1");
+    let taken = node.ns.run(|| UdpSocket::bind("0.0.0.0:4789")).unwrap().unwrap();
+    let refused = node.nl.raise_named_link("vx0").unwrap_err();
+    assert!(refused.to_string().starts_with("setting link vx0 up: "), "{refused}");
+    assert!(!node.link("vx0").up, "the answer of the question is not taken for the next one's");
+    drop(taken);
+    assert!(node.nl.raise_named_link("vx0").unwrap().unwrap().up);
 }
 
 #[test]
