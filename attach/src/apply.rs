@@ -21,8 +21,9 @@ const CARRIER_DEADLINE: Duration = Duration::from_millis(250);
 /// How long duplicate address detection may take, as in the reference (`SettleAddresses`).
 const DAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// From so many ports on it takes longer to hand an announcement to all of them than to let a child process wait for it.
-const CROWD: u16 = 256;
+/// From so many ports on it takes longer to hand a frame to all of them than to leave that to others: an announcement to a child
+/// process, that of the sandbox's IPv6 address to the kernel's worker.
+const CROWD: u16 = 128;
 
 /// `EXFULL`: the bridge has `BR_MAX_PORTS` ports.
 const EXCHANGE_FULL: i32 = 54;
@@ -55,9 +56,7 @@ impl Step {
             }
             Self::GuardPort(wanted) => guard::add(world, wanted),
             Self::OpenPort { host, ifname, bridge } => {
-                world.rtnl(Place::Host).set_named_link_up(host).on(host)?;
-                await_open(world, (Place::Host, host), passes_frames)?;
-                await_open(world, (Place::Sandbox, ifname), |link| link.running == Operstate::Up)?;
+                open_port(world, (host, ifname), bridge)?;
                 await_carrier(world, bridge)
             }
             Self::ForgetNeighbours { bridge, addresses } => {
@@ -190,15 +189,48 @@ fn announce(world: &mut World, ifname: &str, host: &str) -> Result<(), Error> {
     world.rtnl(Place::Sandbox).announce(&link).on(ifname)
 }
 
-/// Waits until an end of the pair passes frames. Since Linux 6.8 the question itself lets the kernel finish what carrier
-/// brings (`linkwatch_sync_dev`); before, a worker does it a moment later, and until then the end drops what it is given.
+/// Raises the host end, which is carrier for both, and waits until both pass frames. Since Linux 6.8 a question for a link lets
+/// the kernel finish what carrier brings (`linkwatch_sync_dev`); before, a worker does it a moment later, and until then the
+/// end drops what it is given.
+///
+/// While the host end is asked for, that worker mostly comes to both ends. Then the sandbox's has been told of, and on a
+/// crowded bridge should not be asked for: the next worker holds the kernel's lock to tell every port of the sandbox's
+/// IPv6 address.
+fn open_port(world: &mut World, (host, ifname): (&str, &str), bridge: &str) -> Result<(), Error> {
+    let crowded = may_be_crowded(world, ifname, bridge)?;
+    if crowded {
+        world.rtnl(Place::Sandbox).hear_links().on(ifname)?;
+    }
+    let raised = world.rtnl(Place::Host).raise_named_link(host).on(host)?;
+    await_open(world, (Place::Host, host), raised, passes_frames)?;
+    let inside = world.index(Place::Sandbox, ifname)?;
+    let told = if crowded { world.rtnl(Place::Sandbox).heard_link(inside).on(ifname)? } else { None };
+    await_open(world, (Place::Sandbox, ifname), told.filter(is_up), is_up)
+}
+
+/// Whether the bridge may have many ports: not if few links were made since it was.
+fn may_be_crowded(world: &mut World, ifname: &str, bridge: &str) -> Result<bool, Error> {
+    let host = world.known(Place::Sandbox, ifname)?.and_then(|link| link.peer_index);
+    let since = host.unwrap_or_default().saturating_sub(world.index(Place::Host, bridge)?);
+    Ok(since >= u32::from(CROWD))
+}
+
+fn is_up(link: &Link) -> bool {
+    link.running == Operstate::Up
+}
+
+/// Waits until an end of the pair passes frames; `seen` is how it was met last, if it was.
 fn await_open(
     world: &mut World,
     (place, name): (Place, &str),
+    seen: Option<Link>,
     open: impl Fn(&Link) -> bool,
 ) -> Result<(), Error> {
     let started = Instant::now();
-    let mut last = world.look(place, name)?;
+    let mut last = match seen {
+        Some(link) => Some(link),
+        None => world.look(place, name)?,
+    };
     if let Some(link) = last.as_ref().filter(|link| !open(link)) {
         let until = (link.index, started + PORT_DEADLINE);
         let mut monitor = match place {

@@ -108,6 +108,35 @@ impl Channel {
         found.ok_or(Cause::Malformed("the object asked for"))
     }
 
+    /// Makes a change and asks for one object by one call. A change that is refused is the answer, whatever the question gives.
+    pub(crate) fn change_and_get<T>(
+        &mut self,
+        change: Message,
+        question: Message,
+        read: impl Fn(&Received<'_>) -> Option<T>,
+    ) -> Result<T, Cause> {
+        let (mut bytes, first) = self.prepare(change)?;
+        let (asking, last) = self.prepare(question)?;
+        bytes.extend(asking);
+        send(&self.socket, &bytes)?;
+        let (mut refusal, mut answer) = (None, Err(Cause::Malformed("the object asked for")));
+        self.receive(|received| {
+            match (received.sequence, received.kind) {
+                // Without the wish for an acknowledgement only a refusal is answered.
+                (sequence, ERROR) if sequence == first => refusal = finished(received).err(),
+                (sequence, ERROR) if sequence == last => {
+                    finished(received).unwrap_or_else(|e| answer = Err(e));
+                }
+                (sequence, _) if sequence == last => {
+                    answer = read(received).ok_or(Cause::Malformed("the object asked for"));
+                }
+                _ => return Ok(Flow::More),
+            }
+            Ok(if received.sequence == last { Flow::End } else { Flow::More })
+        })?;
+        refusal.map_or(answer, Err)
+    }
+
     /// Lists objects; repeated while the kernel says that a change interrupted the listing. `read` appends what it
     /// understands of one message.
     pub(crate) fn dump<T>(

@@ -27,6 +27,7 @@ pub mod nft;
 mod parcel;
 pub mod psched;
 mod qdisc;
+mod raise;
 mod route;
 mod route_wire;
 mod rtnl;

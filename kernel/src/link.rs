@@ -100,10 +100,8 @@ pub enum Multicast {
 impl Rtnl {
     /// The link with a name (main or alternative), or nothing.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, Error> {
-        let mut message = get(0);
-        let kind = if name.len() > NAME { ifla::ALT_IFNAME } else { ifla::IFNAME };
-        message.put_text(kind, name);
-        self.channel.get(message, read_link).during(|| format!("looking up link {name}")).absent_is_none()
+        let asked = self.channel.get(named_message(name), read_link);
+        asked.during(|| format!("looking up link {name}")).absent_is_none()
     }
 
     /// The link with an index, or nothing.
@@ -126,13 +124,6 @@ impl Rtnl {
     /// Switches a link on.
     pub fn set_link_up(&mut self, index: u32) -> Result<(), Error> {
         self.change(set_flags(index, iff::UP, iff::UP), || format!("setting link {index} up"))
-    }
-
-    /// Switches a link on that is known by its name.
-    pub fn set_named_link_up(&mut self, name: &str) -> Result<(), Error> {
-        let mut message = set_flags(0, iff::UP, iff::UP);
-        message.put_text(ifla::IFNAME, name);
-        self.change(message, || format!("setting link {name} up"))
     }
 
     /// Switches a link off.
@@ -224,6 +215,21 @@ pub(crate) fn fixed(index: u32, flags: u32, change: u32) -> [[u8; 4]; 4] {
 fn get(index: u32) -> Message {
     let mut message = Message::new(rtm::GETLINK, 0, fixed(index, 0, 0).as_flattened());
     message.put_u32(ifla::EXT_MASK, ifla::SKIP_STATS);
+    message
+}
+
+/// A question for the link with a name (main or alternative).
+pub(crate) fn named_message(name: &str) -> Message {
+    let mut message = get(0);
+    let kind = if name.len() > NAME { ifla::ALT_IFNAME } else { ifla::IFNAME };
+    message.put_text(kind, name);
+    message
+}
+
+/// Up, for the link with a name.
+pub(crate) fn up_message(name: &str) -> Message {
+    let mut message = set_flags(0, iff::UP, iff::UP);
+    message.put_text(ifla::IFNAME, name);
     message
 }
 

@@ -3,8 +3,8 @@
 
 mod world;
 
-use kernel::{Bridge, BridgePort, Creation, Ifb, Mac, Operstate, PortState, Promiscuity, Rtnl, Veth};
-use std::thread;
+use kernel::{Bridge, BridgePort, Creation, Ifb, Mac, Operstate, PortState, Promiscuity, Rtnl, Start, Veth};
+use std::{net::UdpSocket, thread};
 use world::{Node, plain};
 
 const HOST_MAC: Mac = Mac([2, 0, 0, 0, 1, 2]);
@@ -156,6 +156,43 @@ fn port_flags_and_state_are_read_back() {
     node.nl.set_link_controller(here, None).unwrap();
     assert_eq!(node.link("veth0").port, None);
     assert!(node.nl.ports(br).unwrap().is_empty());
+}
+
+#[test]
+fn what_was_told_of_a_link_need_not_be_asked_for() {
+    let (mut node, mut pod) = (Node::new(), Node::new());
+    node.nl.create_veth(&Veth { start: Start::Down, ..plain("veth0", "eth0", &pod.ns) }).unwrap();
+    node.nl.create_veth(&Veth { start: Start::Down, ..plain("veth1", "eth1", &pod.ns) }).unwrap();
+    let (inside, other) = (pod.index("eth0"), pod.index("eth1"));
+    pod.nl.hear_links().unwrap();
+    pod.nl.set_link_up(other).unwrap();
+    assert_eq!(pod.nl.heard_link(inside).unwrap(), None, "what was told is of another link");
+
+    pod.nl.hear_links().unwrap();
+    pod.nl.set_link_up(inside).unwrap();
+    let raised = node.nl.raise_named_link("veth0").unwrap().unwrap();
+    assert!(raised.up && raised.name == "veth0", "{raised:?}");
+    assert_eq!(raised.mac, node.link("veth0").mac);
+    // A question makes the kernel tell; through the hearing client it would take the news for something else.
+    let asked = Rtnl::open_in(&pod.ns).unwrap().link("eth0").unwrap().unwrap();
+    assert_eq!(asked.running, Operstate::Up);
+    assert_eq!(pod.nl.heard_link(inside).unwrap(), Some(asked), "the newest of what was told");
+
+    pod.nl.set_link_down(inside).unwrap();
+    assert_eq!(pod.nl.heard_link(inside).unwrap(), None, "the hearing was over");
+    assert_eq!(node.nl.raise_named_link("veth9").unwrap(), None);
+}
+
+#[test]
+fn a_link_that_cannot_be_raised_is_an_error_though_it_can_be_seen() {
+    let mut node = Node::new();
+    node.run("ip link add vx0 type vxlan id 7 dstport 4789 local 127.0.0.1");
+    let taken = node.ns.run(|| UdpSocket::bind("0.0.0.0:4789")).unwrap().unwrap();
+    let refused = node.nl.raise_named_link("vx0").unwrap_err();
+    assert!(refused.to_string().starts_with("setting link vx0 up: "), "{refused}");
+    assert!(!node.link("vx0").up, "the answer of the question is not taken for the next one's");
+    drop(taken);
+    assert!(node.nl.raise_named_link("vx0").unwrap().unwrap().up);
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn an_address_given_again_is_soon_known(world: &World, network: &Network, peer: 
         let pod = Pod::new();
         let target = Target::new(name, &pod.path()).capability("ips", json!(["10.66.0.77"]));
         world.runtime().add(network, &target).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(ping(&pod, "10.66.0.1".parse().unwrap()), "the {name} owner's first packet reaches the node");
         eventually(&format!("the peer reaches the {name} owner"), Duration::from_secs(4), || {
             ping(peer, "10.66.0.77".parse().unwrap()).then_some(())
         });

@@ -118,11 +118,12 @@ pub fn network_steps(conf: &Conf, layer3: &Layer3, attachment: &Attachment, gran
     if let Some(guard) = guard(conf, attachment, &addresses) {
         inside.insert(late, guard);
     }
-    steps.extend(inside);
+    // Before the port opens, for then the kernel's lock is free. What the host asks for in between the announcement answers.
     if layer3.gateway != Gateway::None {
         let addresses = grant.addresses().map(Cidr::ip).collect();
         steps.push(Step::ForgetNeighbours { bridge: conf.bridge.clone(), addresses });
     }
+    steps.extend(inside);
     steps.push(Step::Announce { ifname: ifname.clone(), host: host_veth(attachment) });
     steps
 }
