@@ -4,7 +4,7 @@ use netns_fixtures::{Daemon, Echo, Etcd, Node, Pinger, Protocol, Space, assert_p
 use serde_json::Value;
 use tests::cluster::{Attached, Cluster, SOON, await_that, lease_key, options, readyz, subnet};
 
-const V4: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#;
+const V4: &str = r#"{"Network":"10.244.0.0/16","SubnetMax":"10.244.199.0","Backend":{"Type":"vxlan"}}"#;
 const DUAL: &str =
     r#"{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"vxlan"}}"#;
 const DIRECT: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}"#;
@@ -236,7 +236,7 @@ fn flanneld_s_device_and_lease_are_adopted_and_one_of_other_parameters_is_made_a
         node.run("ip link set flannel.1 up");
     };
     make(8472, theirs);
-    node.run("ip neigh add 10.244.77.0 lladdr 02:00:00:00:00:77 dev flannel.1 nud permanent");
+    node.run("ip neigh add 10.244.227.0 lladdr 02:00:00:00:00:77 dev flannel.1 nud permanent");
     node.run("bridge fdb add 02:00:00:00:00:77 dev flannel.1 dst 192.168.50.77");
     let value = format!(
         r#"{{"PublicIP":"{local}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{{"VNI":1,"VtepMAC":"{theirs}"}}}}"#
