@@ -5,7 +5,9 @@ use std::path::Path;
 use netns_fixtures::{
     Daemon, DaemonOptions, Echo, Protocol, Space, assert_ping, eventually, needs, tcp_echo, within,
 };
-use tests::cluster::{Cluster, HEARD, SOON, await_that, config_key, lease_key, options, readyz, subnet};
+use tests::cluster::{
+    Cluster, HEARD, SOON, await_that, config_key, health, lease_key, options, readyz, subnet,
+};
 
 fn network(backend: &str) -> String {
     format!(r#"{{"Network":"10.244.0.0/16","Backend":{backend}}}"#)
@@ -62,6 +64,25 @@ fn extension_runs_the_operators_commands_which_may_make_the_network() {
     daemons[0].terminate();
     let own = format!("end {} 192.168.50.1", subnet(&daemons[0], "FLANNEL_SUBNET").unwrap());
     assert!(lines(&told).contains(&own), "{:?}", lines(&told));
+}
+
+#[test]
+fn the_command_at_the_end_is_told_the_address_that_the_node_has_by_then() {
+    let cluster = Cluster::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    let note = format!("echo end $PUBLIC_IP >> {}", told.display());
+    let backend = serde_json::json!({"Type": "extension", "ShutdownCommand": note});
+    let etcd = cluster.etcd(&network(&backend.to_string()));
+    let mut daemon = Daemon::ready(cluster.node(0), options(&etcd));
+    let node = cluster.node(0);
+    node.run("ip address del 192.168.50.1/24 dev eth0");
+    node.run("ip address add 192.168.50.33/24 dev eth0");
+    node.run("ip route replace default via 192.168.50.254");
+    let key = lease_key(&daemon);
+    await_that("the new address is published", || etcd.get(&key).unwrap().contains("192.168.50.33"));
+    daemon.terminate();
+    assert_eq!(lines(&told), ["end 192.168.50.33"]);
 }
 
 #[test]
@@ -161,8 +182,15 @@ fn wireguard_carries_pods_in_both_families_and_keeps_its_keys() {
     let lease = || etcd.get(&etcd.keys("/coreos.com/network/subnets")[0]).unwrap();
     let before = lease();
     assert!(before.contains("\"PublicKey\""), "{before}");
+    let figure = |name: &str| {
+        let (_, text) = health(node, "/metrics").unwrap();
+        let name = format!("ironbridged_{name}{{kind=\"peer\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned)).unwrap()
+    };
+    assert_eq!([figure("objects_desired"), figure("repairs_total")], ["1", "0"]);
     node.run("ip link delete flannel-wg");
     await_that("the device and its routes are back", || cluster.routes(0).contains_key(&theirs));
+    await_that("its peer counts as a repair", || figure("repairs_total") == "1");
     talk();
     daemons[0].terminate();
     daemons[0].restart();

@@ -132,6 +132,35 @@ fn what_somebody_removed_is_a_repair_and_what_a_new_lease_asks_for_is_none() {
     await_figure(&cluster, "ironbridged_renewals_total{outcome=\"put_back\"}", 1.0);
 }
 
+#[test]
+fn the_entries_of_a_tunnel_are_counted_by_kind_and_so_are_their_repairs() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(&V4.replace("host-gw", "vxlan"));
+    let daemons = cluster.daemons(&options(&etcd));
+    let figure = |name: &str, kind: &str| format!("ironbridged_{name}{{kind=\"{kind}\"}}");
+    for kind in ["route", "neighbour", "forwarding"] {
+        await_figure(&cluster, &figure("objects_desired", kind), 1.0);
+        await_figure(&cluster, &figure("objects_missing", kind), 0.0);
+        await_figure(&cluster, &figure("repairs_total", kind), 0.0);
+    }
+    await_figure(&cluster, &figure("objects_desired", "peer"), 0.0);
+    let node = cluster.node(0);
+    node.run("ip neigh flush dev flannel.1 nud permanent");
+    await_figure(&cluster, &figure("repairs_total", "neighbour"), 1.0);
+    let entry = node.run("bridge fdb show dev flannel.1 self");
+    let mac = entry.lines().find(|line| line.contains("dst")).unwrap().split(' ').next().unwrap();
+    node.run(&format!("bridge fdb del {mac} dev flannel.1 self"));
+    await_figure(&cluster, &figure("repairs_total", "forwarding"), 1.0);
+    await_figure(&cluster, &figure("repairs_total", "route"), 0.0);
+    let peer = r#"{"PublicIP":"192.168.50.77","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:77"}}"#;
+    etcd.put(&format!("{}10.244.250.0-24", leases_prefix()), peer);
+    for kind in ["route", "neighbour", "forwarding"] {
+        await_figure(&cluster, &figure("objects_desired", kind), 2.0);
+        await_figure(&cluster, &figure("repairs_total", kind), f64::from(kind != "route"));
+    }
+    daemons.iter().for_each(|daemon| assert!(!daemon.log().contains("refused"), "{}", daemon.log()));
+}
+
 /// A supervisor's ear under an abstract name; it hears for so long.
 fn supervisor(limit: Duration) -> (UnixDatagram, String) {
     let name = format!("ironbridge-test-{}-{:?}", std::process::id(), std::thread::current().id());

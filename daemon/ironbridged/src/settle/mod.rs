@@ -192,9 +192,9 @@ impl Settler {
         self.crypto.write(&changes, Turn::BeforeRoutes)?;
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         self.crypto.write(&changes, Turn::AfterRoutes)?;
-        failed.extend(refused.iter().map(ToString::to_string));
+        failed.extend(refused.iter().map(|refusal| refusal.error.to_string()));
         let conflicts = overlay::conflicts(&desired, &actual);
-        self.ledger.routes(&desired, &changes, (refused.len(), conflicts.len()));
+        self.ledger.objects(&desired, &changes, (&refused, conflicts.len()));
         desired.problems.extend(conflicts);
         self.retire(&devices)?;
         let may_remove = if self.removals == Removals::Allowed { MayRemove::Yes } else { MayRemove::No };
