@@ -71,8 +71,8 @@ fn the_command_at_the_end_is_told_the_address_that_the_node_has_by_then() {
     let cluster = Cluster::new(1);
     let folder = tempfile::tempdir().unwrap();
     let told = folder.path().join("told");
-    let note = format!("echo end $PUBLIC_IP >> {}", told.display());
-    let backend = serde_json::json!({"Type": "extension", "ShutdownCommand": note});
+    let line = format!("echo end $PUBLIC_IP >> {}", told.display());
+    let backend = serde_json::json!({"Type": "extension", "ShutdownCommand": line});
     let etcd = cluster.etcd(&network(&backend.to_string()));
     let mut daemon = Daemon::ready(cluster.node(0), options(&etcd));
     let node = cluster.node(0);
