@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use netns_fixtures::{DaemonOptions, Etcd, Pinger, eventually, needs};
+use netns_fixtures::{Daemon, DaemonOptions, Etcd, Pinger, eventually, needs};
 use tests::cluster::{Cluster, HEARD, V4, health, leases_prefix, options};
 
 const HOUR: i64 = 3600;
@@ -160,4 +160,30 @@ fn a_clock_that_jumps_by_hours_and_days_changes_nothing_with_a_directory() {
         .flag("--iface=eth0")
         .flag("--ip-masq");
     whatever_the_clock_is_set_to_nothing_happens(&cluster, &options, &store);
+}
+
+#[test]
+#[ignore = "sessions die after three minutes: run by hand in ./test-vm's machine"]
+fn wireguard_nodes_whose_clocks_were_set_back_hear_each_other_again() {
+    needs!(OwnClock);
+    needs!(WireGuard);
+    let _mine = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(&V4.replace("host-gw", "wireguard"));
+    let start = |n: usize| {
+        let mut own = options(&etcd);
+        let file = cluster.folder.path().join(format!("key{n}")).display().to_string();
+        own.environment.push(("WIREGUARD_KEY_FILE".to_owned(), file));
+        Daemon::ready(cluster.node(n), own)
+    };
+    let daemons = [start(0), start(1)];
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    let pinger = Pinger::start(&pods[0].pod, pods[1].ip());
+    set_clock(-9 * DAY);
+    for daemon in &daemons {
+        daemon.await_log("the clock was set back");
+    }
+    pinger.await_answers(50);
+    let loss = pinger.stop();
+    eprintln!("{} of {} lost, {:?} at a time", loss.lost, loss.sent, loss.longest);
 }

@@ -135,7 +135,7 @@ fn taken_over_with_keys(end: End) -> Vec<Loss> {
     let node = cluster.node(0);
     let lease = || etcd.keys("/coreos.com/network/subnets").into_iter().filter_map(|key| etcd.get(&key));
     let keys = || -> Vec<String> {
-        lease().map(|value| value.split("PublicKey").nth(1).unwrap()[..50].to_owned()).collect()
+        lease().map(|value| value.split("PublicKey").nth(1).unwrap()[3..47].to_owned()).collect()
     };
     let before = keys();
     let pingers: Vec<Pinger> = pods[1].addresses.iter().map(|at| Pinger::start(&pods[0].pod, at)).collect();

@@ -3,6 +3,7 @@
 //! It settles on a new snapshot, when the kernel reports a change that may be ours, and at a slow audit. It never adds
 //! up events: each pass reads the kernel anew.
 
+mod ahead;
 mod assignment;
 mod blackhole;
 mod crypto;
