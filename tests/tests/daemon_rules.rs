@@ -1,5 +1,8 @@
 //! Masquerade and forward rules in flannel's iptables chains: their text, their effect, their repair, and the change of mode.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use netns_fixtures::{Daemon, Echo, Etcd, Protocol, Space, assert_blocked, assert_ping, needs, tcp_echo};
 use tests::cluster::{Attached, Cluster, await_that, config_key, options, subnet};
 
@@ -133,4 +136,43 @@ fn a_change_of_mode_and_what_flanneld_left_are_cleaned_and_foreign_rules_stay() 
     }
     node.run("iptables -P FORWARD DROP");
     assert_blocked(&pods[0].pod, pods[1].ip());
+}
+
+/// New connections from a pod to the outside, one after the other, until told to stop: how many there were, and what they met.
+fn connections(pods: &[Attached; 2], to: SocketAddr, node: &str, stop: &AtomicBool) -> (usize, Vec<String>) {
+    let (mut made, mut odd) = (0, Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        made += 1;
+        match tcp_echo(&pods[0].pod, to) {
+            Ok(seen) if seen.to_string() == node => {}
+            other => odd.push(format!("{made}: {other:?}")),
+        }
+    }
+    (made, odd)
+}
+
+#[test]
+fn connections_made_while_the_daemon_restarts_are_all_masqueraded() {
+    for mode in ["true", "false"] {
+        if mode == "false" {
+            needs!(IptablesNat);
+        }
+        let cluster = Cluster::new(2);
+        let etcd = cluster.etcd(&config(mode));
+        let (mut daemons, pods) = populated(&cluster, &etcd);
+        let outside = Echo::start(cluster.underlay.hub(), Protocol::Tcp, 7004);
+        let (to, node) = (outside.at(&cluster.underlay.hub_ip()), cluster.underlay.ipv4(0).to_string());
+        let stop = AtomicBool::new(false);
+        let (made, odd) = std::thread::scope(|scope| {
+            let caller = scope.spawn(|| connections(&pods, to, &node, &stop));
+            for _ in 0..5 {
+                daemons[0].kill();
+                daemons[0].restart();
+                daemons[0].await_ready();
+            }
+            stop.store(true, Ordering::Relaxed);
+            caller.join().unwrap()
+        });
+        assert!(made > 50 && odd.is_empty(), "EnableNFTables {mode}: of {made} connections: {odd:?}");
+    }
 }
