@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use netns_fixtures::{Daemon, DaemonOptions, Etcd, Pinger, eventually, needs};
+use netns_fixtures::{Daemon, DaemonOptions, Etcd, Pinger, Space, eventually, needs, within};
 use tests::cluster::{Cluster, HEARD, V4, health, leases_prefix, options};
 
 const HOUR: i64 = 3600;
@@ -178,12 +178,27 @@ fn wireguard_nodes_whose_clocks_were_set_back_hear_each_other_again() {
     };
     let daemons = [start(0), start(1)];
     let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
-    let pinger = Pinger::start(&pods[0].pod, pods[1].ip());
+    let pingers = [(0, 1), (1, 0)].map(|(from, to)| Pinger::start(&pods[from].pod, pods[to].ip()));
+    // Whoever hears nothing for 15 s shakes hands anew: each node takes a handshake of the other, and remembers when.
+    for n in 0..2 {
+        let node = cluster.node(n);
+        node.run("nft add table inet deaf");
+        node.run("nft add chain inet deaf input { type filter hook input priority 0 ; }");
+        node.run("nft add rule inet deaf input udp dport 51820 drop");
+        // Ten times as long where this runs.
+        within(Duration::from_secs(3), || None::<()>);
+        node.run("nft delete table inet deaf");
+        for pinger in &pingers {
+            pinger.await_answers(20);
+        }
+    }
     set_clock(-9 * DAY);
     for daemon in &daemons {
         daemon.await_log("the clock was set back");
     }
-    pinger.await_answers(50);
-    let loss = pinger.stop();
-    eprintln!("{} of {} lost, {:?} at a time", loss.lost, loss.sent, loss.longest);
+    for pinger in pingers {
+        pinger.await_answers(50);
+        let loss = pinger.stop();
+        eprintln!("{} of {} lost, {:?} at a time", loss.lost, loss.sent, loss.longest);
+    }
 }
