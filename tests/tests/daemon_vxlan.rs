@@ -335,3 +335,24 @@ fn direct_routing_follows_the_underlay_issue_1070() {
     await_that("direct routes come back with the link", || route(1).contains("via 192.168.50.2 dev eth0"));
     every_pod_reaches_every_other(&pods);
 }
+
+#[test]
+fn every_option_of_the_device_is_the_configurations() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(
+        r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","VNI":42,"Port":4789,"MTU":1400,"Learning":true,"GBP":true}}"#,
+    );
+    let (mut daemons, pods) = populated(&cluster, &etcd);
+    every_pod_reaches_every_other(&pods);
+    let node = cluster.node(0);
+    let link = device(node, "flannel.42");
+    let data = &link["linkinfo"]["info_data"];
+    let found = [&data["id"], &data["port"], &link["mtu"]].map(Value::as_u64);
+    assert_eq!(found, [Some(42), Some(4789), Some(1350)], "{link:#}");
+    assert_eq!([&data["learning"], &data["gbp"]].map(Value::as_bool), [Some(true); 2], "{link:#}");
+    assert_eq!(daemons[0].subnet_env("FLANNEL_MTU").unwrap(), "1350");
+    daemons[0].terminate();
+    daemons[0].restart();
+    daemons[0].await_ready();
+    assert_eq!(device(node, "flannel.42")["ifindex"], link["ifindex"], "{}", daemons[0].log());
+}
