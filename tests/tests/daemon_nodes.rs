@@ -185,7 +185,7 @@ fn every_way_to_choose_the_uplink_publishes_its_address() {
         assert!(lease.contains(&format!(r#""PublicIP":"{want}""#)), "{flag}: {lease}\n{}", daemon.log());
     }
     let own = DaemonOptions::default().flag(&format!("--etcd-endpoints={}", etcd.endpoint()));
-    let mut none = Daemon::start(node, own.flag("--iface=eth7"));
-    assert_eq!(none.await_end().code(), Some(1));
-    assert!(none.log().contains("eth7") && none.log().contains("eth1"), "{}", none.log());
+    let mut lost = Daemon::start(node, own.flag("--iface=eth7"));
+    assert_eq!(lost.await_end().code(), Some(1));
+    assert!(lost.log().contains("eth7") && lost.log().contains("eth1"), "{}", lost.log());
 }
