@@ -18,11 +18,11 @@ use crate::address;
 
 /// flannel's default prefix.
 pub const PREFIX: &str = "/coreos.com/network";
-/// An IPv4 network.
-pub const V4: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}"#;
-/// Both families.
-pub const DUAL: &str =
-    r#"{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"host-gw"}}"#;
+/// An IPv4 network. No node is given a subnet from 10.244.200.0 on: those are for the leases that tests write.
+pub const V4: &str = r#"{"Network":"10.244.0.0/16","SubnetMax":"10.244.199.0","Backend":{"Type":"host-gw"}}"#;
+/// Both families, and the same.
+pub const DUAL: &str = r#"{"Network":"10.244.0.0/16","SubnetMax":"10.244.199.0","EnableIPv6":true,"IPv6Network":"fd44::/48",
+    "Backend":{"Type":"host-gw"}}"#;
 /// IPv6 alone.
 pub const V6: &str =
     r#"{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"host-gw"}}"#;

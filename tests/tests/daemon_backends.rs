@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use netns_fixtures::{
-    Daemon, DaemonOptions, Echo, Protocol, Space, assert_ping, eventually, needs, tcp_echo, within,
+    Daemon, DaemonOptions, Echo, Node, Protocol, Space, assert_ping, eventually, needs, tcp_echo, within,
 };
-use tests::cluster::{Cluster, HEARD, SOON, await_that, config_key, lease_key, options, readyz, subnet};
+use tests::cluster::{
+    Cluster, HEARD, SOON, await_that, config_key, health, lease_key, options, readyz, subnet,
+};
 
 fn network(backend: &str) -> String {
     format!(r#"{{"Network":"10.244.0.0/16","Backend":{backend}}}"#)
@@ -65,6 +67,25 @@ fn extension_runs_the_operators_commands_which_may_make_the_network() {
 }
 
 #[test]
+fn the_command_at_the_end_is_told_the_address_that_the_node_has_by_then() {
+    let cluster = Cluster::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    let line = format!("echo end $PUBLIC_IP >> {}", told.display());
+    let backend = serde_json::json!({"Type": "extension", "ShutdownCommand": line});
+    let etcd = cluster.etcd(&network(&backend.to_string()));
+    let mut daemon = Daemon::ready(cluster.node(0), options(&etcd));
+    let node = cluster.node(0);
+    node.run("ip address del 192.168.50.1/24 dev eth0");
+    node.run("ip address add 192.168.50.33/24 dev eth0");
+    node.run("ip route replace default via 192.168.50.254");
+    let key = lease_key(&daemon);
+    await_that("the new address is published", || etcd.get(&key).unwrap().contains("192.168.50.33"));
+    daemon.terminate();
+    assert_eq!(lines(&told), ["end 192.168.50.33"]);
+}
+
+#[test]
 fn a_command_that_fails_is_named_and_tried_again() {
     let cluster = Cluster::new(2);
     let folder = tempfile::tempdir().unwrap();
@@ -91,7 +112,7 @@ fn ipip_carries_pods_and_its_routes_lead_to_the_peers_own_addresses() {
     needs!(Ipip);
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(&network(r#"{"Type":"ipip"}"#));
-    let daemons = cluster.daemons(&options(&etcd));
+    let mut daemons = cluster.daemons(&options(&etcd));
     let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
     assert_ping(&pods[0].pod, pods[1].ip());
     let server = Echo::start(&pods[1].pod, Protocol::Tcp, 80);
@@ -104,6 +125,22 @@ fn ipip_carries_pods_and_its_routes_lead_to_the_peers_own_addresses() {
     node.run("ip link delete flannel.ipip");
     await_that("the device and its routes are back", || cluster.routes(0).contains_key(&theirs));
     assert_ping(&pods[0].pod, pods[1].ip());
+    etcd.put(&config_key(), &network(r#"{"Type":"ipip","DirectRouting":true}"#));
+    restart(&mut daemons);
+    await_that("a neighbour needs no tunnel", || {
+        node.run(&format!("ip route show {theirs}")).contains("dev eth0")
+    });
+    assert_ping(&pods[0].pod, pods[1].ip());
+}
+
+/// As after a change of the network configuration.
+#[track_caller]
+fn restart(daemons: &mut [Daemon]) {
+    for daemon in &mut *daemons {
+        daemon.terminate();
+        daemon.restart();
+    }
+    daemons.iter_mut().for_each(Daemon::await_ready);
 }
 
 #[test]
@@ -119,11 +156,7 @@ fn a_changed_backend_leaves_nothing_of_the_old_one_behind_issue_rke2_9338() {
     node.run("ip address add 10.99.0.0/32 dev flannel.7");
     for (backend, device) in [("host-gw", "eth0"), ("vxlan", "flannel.1")] {
         etcd.put(&config_key(), &network(&format!(r#"{{"Type":"{backend}"}}"#)));
-        for daemon in &mut daemons {
-            daemon.terminate();
-            daemon.restart();
-        }
-        daemons.iter_mut().for_each(Daemon::await_ready);
+        restart(&mut daemons);
         let theirs = subnet(&daemons[1], "FLANNEL_SUBNET").unwrap();
         let route = || node.run(&format!("ip route show {theirs}"));
         await_that(&format!("the route is {backend}'s"), || route().contains(&format!("dev {device} ")));
@@ -135,13 +168,19 @@ fn a_changed_backend_leaves_nothing_of_the_old_one_behind_issue_rke2_9338() {
     assert!(node.link_names().contains(&"flannel.7".to_owned()), "the other network's device stays");
 }
 
+/// What a node's metrics say of its peers.
+fn figure(node: &Node, name: &str) -> String {
+    let (_, text) = health(node, "/metrics").unwrap();
+    let name = format!("ironbridged_{name}{{kind=\"peer\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&name).map(str::to_owned)).unwrap()
+}
+
 #[test]
 fn wireguard_carries_pods_in_both_families_and_keeps_its_keys() {
     needs!(WireGuard);
     let cluster = Cluster::new(2);
-    let etcd = cluster.etcd(
-        r#"{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"wireguard"}}"#,
-    );
+    let config = r#"{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"wireguard"}}"#;
+    let etcd = cluster.etcd(config);
     let folder = tempfile::tempdir().unwrap();
     let start = |n: usize| {
         let mut own = options(&etcd);
@@ -161,12 +200,21 @@ fn wireguard_carries_pods_in_both_families_and_keeps_its_keys() {
     let lease = || etcd.get(&etcd.keys("/coreos.com/network/subnets")[0]).unwrap();
     let before = lease();
     assert!(before.contains("\"PublicKey\""), "{before}");
+    // The peer is on the device of each family.
+    assert_eq!([figure(node, "objects_desired"), figure(node, "repairs_total")], ["2", "0"]);
     node.run("ip link delete flannel-wg");
     await_that("the device and its routes are back", || cluster.routes(0).contains_key(&theirs));
+    await_that("its peer counts as a repair", || figure(node, "repairs_total") == "1");
     talk();
     daemons[0].terminate();
     daemons[0].restart();
     daemons[0].await_ready();
     talk();
     assert_eq!(lease(), before, "the key is kept");
+    // Both families by one device and one peer, with a key that both nodes share.
+    let shared = r#""Mode":"auto","PSK":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=","Type":"#;
+    etcd.put(&config_key(), &config.replace(r#""Type":"#, shared));
+    restart(&mut daemons);
+    await_that("one device is enough", || !node.link_names().contains(&"flannel-wg-v6".to_owned()));
+    talk();
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use netns_fixtures::{Bins, Daemon, Etcd, Node, Pinger, Process, Space, assert_ping, eventually, within};
 use tempfile::TempDir;
 use tests::cluster::{
-    Cluster, DUAL, HEARD, SOON, V4, await_that, lease_key, leases_prefix, options, routes, subnet,
+    Attached, Cluster, DUAL, HEARD, SOON, V4, await_that, lease_key, leases_prefix, options, routes, subnet,
 };
 
 /// The same injuries in the same order at each run: a failure can be seen again.
@@ -67,18 +67,14 @@ fn injuries(v4: &str, v6: &str, chain: &str) -> Vec<String> {
     .to_vec()
 }
 
-#[test]
-fn whatever_is_broken_at_random_is_mended_while_pods_talk() {
+/// Breaks one after the other what node 0 has while the pods of both nodes talk, each time until it `looks` as before.
+fn break_at_random<T: PartialEq + std::fmt::Debug>(
+    cluster: &Cluster,
+    pods: &[Attached; 2],
+    (injuries, looks): (&[String], impl Fn() -> T),
+) {
     const ROUNDS: usize = 60;
-    let cluster = Cluster::new(2);
-    let etcd = cluster.etcd(DUAL);
-    let daemons = cluster.daemons(&options(&etcd));
-    cluster.await_routes(0, &[(&daemons[1], 1)]);
-    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
-    let (node, want) = (cluster.node(0), kept(cluster.node(0)));
-    let chain = want.rules.split_whitespace().find(|word| word.starts_with("forward_")).unwrap();
-    let [v4, v6] = ["FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"].map(|key| subnet(&daemons[1], key).unwrap());
-    let injuries = injuries(&v4, &v6, chain);
+    let (node, want) = (cluster.node(0), looks());
     let (mut dice, mut took) = (Dice(0x9e37_79b9_7f4a_7c15), BTreeMap::<String, Vec<u128>>::new());
     let pinger = Pinger::start(&pods[0].pod, pods[1].ip());
     for _ in 0..ROUNDS {
@@ -91,7 +87,7 @@ fn whatever_is_broken_at_random_is_mended_while_pods_talk() {
             // What a network manager does next.
             cluster.underlay.link_up(0);
         }
-        let time = await_that(&format!("mended after `{injury}`: {want:?}"), || kept(node) == want);
+        let time = await_that(&format!("mended after `{injury}`: {want:?}"), || looks() == want);
         took.entry(injury.clone()).or_default().push(time.as_millis());
     }
     for (injury, times) in &took {
@@ -104,6 +100,89 @@ fn whatever_is_broken_at_random_is_mended_while_pods_talk() {
     for address in &pods[1].addresses {
         assert_ping(&pods[0].pod, address);
     }
+}
+
+#[test]
+fn whatever_is_broken_at_random_is_mended_while_pods_talk() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(DUAL);
+    let daemons = cluster.daemons(&options(&etcd));
+    cluster.await_routes(0, &[(&daemons[1], 1)]);
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    let rules = kept(cluster.node(0)).rules;
+    let chain = rules.split_whitespace().find(|word| word.starts_with("forward_")).unwrap();
+    let [v4, v6] = ["FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"].map(|key| subnet(&daemons[1], key).unwrap());
+    break_at_random(&cluster, &pods, (&injuries(&v4, &v6, chain), || kept(cluster.node(0))));
+}
+
+/// Both tunnel devices, without their indices, which change, and all that is on them.
+fn tunnels(node: &Node) -> [Vec<String>; 2] {
+    ["flannel.1", "flannel-v6.1"].map(|device| {
+        let shown = |line: &str| {
+            // A device that is not there has nothing on it.
+            let mut command = Command::new("sh");
+            command.args(["-c", &line.replace("DEVICE", device)]);
+            let ran = node.output(command);
+            let mut lines: Vec<_> = String::from_utf8_lossy(&ran.stdout).lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let link = shown("ip -o -d link show dev DEVICE").concat();
+        let index = link.split(' ').next().unwrap_or_default().to_owned();
+        let entries = [
+            "bridge fdb show dev DEVICE self | grep dst",
+            "ip neigh show dev DEVICE nud permanent",
+            "ip -6 neigh show dev DEVICE nud permanent",
+            "ip -o -4 address show dev DEVICE",
+            "ip -o -6 address show dev DEVICE scope global",
+        ];
+        let all = std::iter::once(link).chain(entries.iter().flat_map(|line| shown(line)));
+        all.map(|line| line.strip_prefix(&index).unwrap_or(&line).to_owned())
+            .map(|line| line.split(": ").last().unwrap_or_default().to_owned())
+            .collect()
+    })
+}
+
+/// One way to break each thing that a tunnel device is or has; the peer's end is at `end` behind `mac`.
+fn injuries_of_a_tunnel(device: &str, end: &str, mac: &str) -> Vec<String> {
+    [
+        "ip link delete DEVICE",
+        "ip link set DEVICE down",
+        "ip link set DEVICE mtu 1300",
+        "ip link set DEVICE address 02:00:00:00:00:01",
+        "ip address flush dev DEVICE scope global",
+        "ip neigh flush dev DEVICE nud permanent",
+        "ip neigh replace END lladdr 02:00:00:00:00:99 dev DEVICE nud permanent",
+        "ip neigh del END dev DEVICE",
+        "bridge fdb del MAC dev DEVICE self",
+        "bridge fdb replace MAC dev DEVICE dst HOST self",
+        "bridge fdb add 02:00:00:00:00:77 dev DEVICE dst HOST self",
+        "ip route flush proto 73",
+        "ip -6 route flush proto 73",
+    ]
+    .map(|line| line.replace("DEVICE", device).replace("END", end).replace("MAC", mac))
+    .map(|line| line.replace("HOST", if end.contains(':') { "fd50::78" } else { "192.168.50.78" }))
+    .to_vec()
+}
+
+#[test]
+fn whatever_of_a_tunnel_is_broken_at_random_is_mended_while_pods_talk() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(&DUAL.replace("host-gw", "vxlan"));
+    let daemons = cluster.daemons(&options(&etcd));
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    let (node, peer) = (cluster.node(0), cluster.node(1));
+    let injuries: Vec<String> = [("flannel.1", "FLANNEL_SUBNET"), ("flannel-v6.1", "FLANNEL_IPV6_SUBNET")]
+        .into_iter()
+        .flat_map(|(device, key)| {
+            let shown = peer.run(&format!("ip -o link show dev {device}"));
+            let mac = shown.split("link/ether ").nth(1).unwrap()[..17].to_owned();
+            let theirs = subnet(&daemons[1], key).unwrap();
+            injuries_of_a_tunnel(device, theirs.split('/').next().unwrap(), &mac)
+        })
+        .collect();
+    await_that("both routes are there", || cluster.routes(0).len() == 2);
+    break_at_random(&cluster, &pods, (&injuries, || (tunnels(node), kept(node))));
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use netns_fixtures::{
-    Daemon, DaemonOptions, Echo, Pinger, Process, Protocol, Space, assert_ping, eventually, tcp_echo,
-    udp_echo,
+    Daemon, DaemonOptions, Echo, Loss, Pinger, Process, Protocol, Space, assert_ping, eventually, needs,
+    tcp_echo, udp_echo,
 };
 use tests::cluster::{Attached, Cluster, HEARD, options};
+
+/// Where flanneld's wireguard keeps the node's private key, and ours too.
+const KEY_FILE: &str = "WIREGUARD_KEY_FILE";
 
 /// flanneld writes one file; a daemon of ours takes it over by the same path.
 struct Flanneld {
@@ -26,6 +29,7 @@ impl Flanneld {
         let mut command = Command::new(program);
         command.args([&format!("--etcd-endpoints={endpoint}"), "--iface=eth0", "--ip-masq"]);
         command.arg(format!("--subnet-file={}", folder.path().join("subnet.env").display()));
+        command.env(KEY_FILE, folder.path().join("wgkey"));
         let process = cluster.node(index).start(command, &folder.path().join("log"));
         let flanneld = Self { process, folder };
         eventually("flanneld writes subnet.env", HEARD, || {
@@ -102,4 +106,68 @@ fn a_node_of_flanneld_is_taken_over_under_traffic_vxlan() {
 #[ignore = "needs flanneld, which IRONBRIDGE_FLANNELD names"]
 fn a_node_of_flanneld_is_taken_over_under_traffic_host_gw() {
     taken_over("host-gw", "eth0");
+}
+
+/// How flanneld comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By SIGTERM: it deletes its devices.
+    Stopped,
+    /// By SIGKILL: they stay.
+    Killed,
+}
+
+/// Its own devices, keys and sessions, as far as it leaves any. The answer is what the pods lost.
+fn taken_over_with_keys(end: End) -> Vec<Loss> {
+    let program = flanneld();
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(&network("wireguard"));
+    let mut theirs = Flanneld::start(&program, &cluster, (0, &etcd.endpoint()));
+    let with_key = |mut options: DaemonOptions, folder: &Path| {
+        options.environment.push((KEY_FILE.to_owned(), folder.join("wgkey").display().to_string()));
+        options
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Daemon::ready(cluster.node(1), with_key(options(&etcd), folder.path()));
+    let file = theirs.folder.path().join("subnet.env");
+    let pods = [cluster.attach_by(0, &file, "theirs"), cluster.attach(1, &ours, "ours")];
+    talk(&pods);
+    let node = cluster.node(0);
+    let lease = || etcd.keys("/coreos.com/network/subnets").into_iter().filter_map(|key| etcd.get(&key));
+    let keys = || -> Vec<String> {
+        lease().map(|value| value.split("PublicKey").nth(1).unwrap()[3..47].to_owned()).collect()
+    };
+    let before = keys();
+    let pingers: Vec<Pinger> = pods[1].addresses.iter().map(|at| Pinger::start(&pods[0].pod, at)).collect();
+    match end {
+        End::Stopped => drop(theirs.process.terminate(HEARD)),
+        End::Killed => theirs.process.kill(),
+    }
+    let taken = DaemonOptions::etcd(&etcd.endpoint()).flag(&format!("--subnet-file={}", file.display()));
+    let taken = Daemon::ready(node, with_key(taken.flag("--ip-masq"), theirs.folder.path()));
+    let count = |pinger: Pinger| {
+        pinger.await_answers(25);
+        pinger.stop()
+    };
+    let losses: Vec<Loss> = pingers.into_iter().map(count).collect();
+    eprintln!("wireguard: {end:?}: {losses:?}\n{}\n{}", taken.log(), node.run("ip route"));
+    assert_eq!(keys(), before, "the key is taken over");
+    talk(&pods);
+    losses
+}
+
+#[test]
+#[ignore = "needs flanneld, which IRONBRIDGE_FLANNELD names"]
+fn a_node_of_flanneld_that_was_killed_is_taken_over_with_its_wireguard_sessions() {
+    needs!(WireGuard);
+    for loss in taken_over_with_keys(End::Killed) {
+        assert_eq!(loss.lost, 0, "{loss:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs flanneld, which IRONBRIDGE_FLANNELD names"]
+fn a_node_of_flanneld_that_deleted_its_wireguard_devices_is_taken_over_with_its_key() {
+    needs!(WireGuard);
+    taken_over_with_keys(End::Stopped);
 }

@@ -128,13 +128,13 @@ fn a_lease_that_flannel_wrote_is_reached_and_ours_reads_as_flannels() {
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(V4);
     let theirs = r#"{"PublicIP":"192.168.50.2","PublicIPv6":null,"BackendType":"host-gw"}"#;
-    flannel_lease(&etcd, "10.244.77.0-24", theirs);
+    flannel_lease(&etcd, "10.244.227.0-24", theirs);
     let daemon = Daemon::ready(cluster.node(0), options(&etcd).flag("--node-name=-"));
-    assert_eq!(cluster.routes(0)["10.244.77.0/24"], "192.168.50.2");
+    assert_eq!(cluster.routes(0)["10.244.227.0/24"], "192.168.50.2");
     assert_eq!(etcd.get(&lease_key(&daemon)).unwrap(), theirs.replace("50.2", "50.1"));
-    flannel_node(&cluster, &daemon, "10.244.77.1");
+    flannel_node(&cluster, &daemon, "10.244.227.1");
     let pod = cluster.attach(0, &daemon, "a");
-    assert_ping(&pod.pod, "10.244.77.1");
+    assert_ping(&pod.pod, "10.244.227.1");
     assert_ping(cluster.node(1), pod.ip());
 }
 
@@ -143,18 +143,18 @@ fn a_dual_stack_lease_that_flannel_wrote_is_reached_in_both_families() {
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(DUAL);
     let theirs = r#"{"PublicIP":"192.168.50.2","PublicIPv6":"fd50::2","BackendType":"host-gw"}"#;
-    flannel_lease(&etcd, "10.244.77.0-24&fd44:0:0:77::-64", theirs);
+    flannel_lease(&etcd, "10.244.227.0-24&fd44:0:0:77::-64", theirs);
     let daemon = Daemon::ready(cluster.node(0), options(&etcd).flag("--node-name=-"));
-    assert_eq!(cluster.routes(0)["10.244.77.0/24"], "192.168.50.2");
+    assert_eq!(cluster.routes(0)["10.244.227.0/24"], "192.168.50.2");
     assert_eq!(cluster.routes(0)["fd44:0:0:77::/64"], "fd50::2");
     let v6 = subnet(&daemon, "FLANNEL_IPV6_SUBNET").unwrap();
     let key = format!("{}&{}", lease_key(&daemon), v6.replace('/', "-"));
     assert_eq!(etcd.get(&key).unwrap(), theirs.replace("50.2", "50.1").replace("fd50::2", "fd50::1"));
-    flannel_node(&cluster, &daemon, "10.244.77.1");
+    flannel_node(&cluster, &daemon, "10.244.227.1");
     cluster.node(1).run("ip address add fd44:0:0:77::1/128 dev lo nodad");
     cluster.node(1).run(&format!("ip route add {v6} via fd50::1"));
     let pod = cluster.attach(0, &daemon, "a");
-    assert_ping(&pod.pod, "10.244.77.1");
+    assert_ping(&pod.pod, "10.244.227.1");
     assert_ping(&pod.pod, "fd44:0:0:77::1");
     assert_ping(cluster.node(1), &pod.addresses[1]);
 }
@@ -188,7 +188,7 @@ fn a_next_hop_that_is_not_on_link_is_named_and_routed_when_the_uplink_reaches_it
     let _daemon = Daemon::ready(cluster.node(0), options(&etcd));
     flannel_lease(
         &etcd,
-        "10.244.9.0-24",
+        "10.244.209.0-24",
         r#"{"PublicIP":"172.20.0.9","PublicIPv6":null,"BackendType":"host-gw"}"#,
     );
     await_that("/readyz names the next hop", || {
@@ -197,7 +197,7 @@ fn a_next_hop_that_is_not_on_link_is_named_and_routed_when_the_uplink_reaches_it
     assert_eq!(routes(cluster.node(0)).len(), 0);
     cluster.node(0).run("ip address add 172.20.0.1/24 dev eth0");
     await_that("the route is there", || {
-        cluster.routes(0).get("10.244.9.0/24").is_some_and(|via| via == "172.20.0.9")
+        cluster.routes(0).get("10.244.209.0/24").is_some_and(|via| via == "172.20.0.9")
     });
     await_that("the problem is gone", || readyz(cluster.node(0)).1["problems"] == serde_json::json!([]));
 }

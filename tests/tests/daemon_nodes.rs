@@ -1,6 +1,6 @@
 //! A node that changes: its address, its name, its pods' subnet; and what it does with packets for nobody.
 
-use netns_fixtures::{Daemon, Etcd, Pinger, Space, assert_ping, eventually};
+use netns_fixtures::{Daemon, DaemonOptions, Etcd, Pinger, Space, assert_ping, eventually};
 use tests::cluster::{
     Attached, Cluster, HEARD, V4, await_that, lease_key, leases_prefix, options, readyz, subnet,
 };
@@ -157,4 +157,35 @@ fn issue_2244_a_packet_for_a_pod_that_is_gone_ends_at_its_node() {
     daemon.terminate();
     let _without = Daemon::ready(node, options(&etcd));
     await_that("it goes with its flag", || there().is_empty());
+}
+
+#[test]
+fn every_way_to_choose_the_uplink_publishes_its_address() {
+    let cluster = Cluster::new(1);
+    let etcd = cluster.etcd(V4);
+    let node = cluster.node(0);
+    node.run("ip link add eth1 type veth peer name far");
+    for line in ["ip link set far up", "ip link set eth1 up", "ip address add 172.30.0.1/24 dev eth1"] {
+        node.run(line);
+    }
+    let (first, second) = ("192.168.50.1", "172.30.0.1");
+    for (flag, want) in [
+        ("--v=0", first),
+        ("--iface=eth1", second),
+        ("--iface=172.30.0.1", second),
+        ("--iface-regex=^172[.]30[.]", second),
+        ("--iface-regex=^(none|eth1)$", second),
+        ("--iface-can-reach=172.30.0.9", second),
+        ("--iface-can-reach=192.168.50.254", first),
+        ("--public-ip=172.30.0.1", second),
+    ] {
+        let own = DaemonOptions::default().flag(&format!("--etcd-endpoints={}", etcd.endpoint()));
+        let daemon = Daemon::ready(node, own.flag(flag));
+        let lease = etcd.get(&lease_key(&daemon)).unwrap();
+        assert!(lease.contains(&format!(r#""PublicIP":"{want}""#)), "{flag}: {lease}\n{}", daemon.log());
+    }
+    let own = DaemonOptions::default().flag(&format!("--etcd-endpoints={}", etcd.endpoint()));
+    let mut lost = Daemon::start(node, own.flag("--iface=eth7"));
+    assert_eq!(lost.await_end().code(), Some(1));
+    assert!(lost.log().contains("eth7") && lost.log().contains("eth1"), "{}", lost.log());
 }

@@ -145,17 +145,17 @@ fn hostile() -> Vec<(String, String)> {
     let forged = r#"{"PublicIP":"192.168.50.9","BackendType":"host-gw","Node":"\u001b[2Jroot\nWARN forged"}"#;
     let honest = r#"{"PublicIP":"192.168.50.9","BackendType":"host-gw","Node":"an-honest.one/1a"}"#;
     [
-        ("10.244.61.0-24", deep.as_str()),
-        ("10.244.62.0-24", long.as_str()),
-        ("10.244.63.0-24", many.as_str()),
-        ("10.244.64.0-24", forged),
-        ("10.244.65.0-24", "\u{1b}[31m"),
+        ("10.244.211.0-24", deep.as_str()),
+        ("10.244.212.0-24", long.as_str()),
+        ("10.244.213.0-24", many.as_str()),
+        ("10.244.214.0-24", forged),
+        ("10.244.215.0-24", "\u{1b}[31m"),
         ("\u{1b}[2J\nforged line", PEER),
         ("10.244.0.0-16", PEER),
         ("0.0.0.0-1", PEER),
-        ("10.244.66.0-24&::-0", PEER),
+        ("10.244.216.0-24&::-0", PEER),
         (&"9".repeat(20_000), PEER),
-        ("10.244.67.0-24", honest),
+        ("10.244.217.0-24", honest),
     ]
     .map(|(name, value)| (format!("{}{name}", leases_prefix()), value.to_owned()))
     .to_vec()
@@ -172,7 +172,7 @@ fn huge_and_hostile_keys_and_values_harm_nobody() {
     for (key, value) in hostile() {
         etcd.put(&key, &value);
     }
-    await_that("the readable one is routed", || routes(cluster.node(0)).contains_key("10.244.67.0/24"));
+    await_that("the readable one is routed", || routes(cluster.node(0)).contains_key("10.244.217.0/24"));
     let told = readyz(cluster.node(0)).1;
     assert!(told["problems"].as_array().unwrap().len() >= 8, "{told}");
     assert!(!routes(cluster.node(0)).keys().any(|to| to.ends_with("/16") || to.ends_with("/1")));

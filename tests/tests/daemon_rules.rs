@@ -1,7 +1,11 @@
 //! Masquerade and forward rules in flannel's iptables chains: their text, their effect, their repair, and the change of mode.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
 use netns_fixtures::{Daemon, Echo, Etcd, Protocol, Space, assert_blocked, assert_ping, needs, tcp_echo};
-use tests::cluster::{Attached, Cluster, await_that, config_key, options, subnet};
+use tests::cluster::{Attached, Cluster, HEARD, await_that, config_key, options, subnet};
 
 fn config(nftables: &str) -> String {
     format!(
@@ -133,4 +137,55 @@ fn a_change_of_mode_and_what_flanneld_left_are_cleaned_and_foreign_rules_stay() 
     }
     node.run("iptables -P FORWARD DROP");
     assert_blocked(&pods[0].pod, pods[1].ip());
+}
+
+/// New connections from a pod to the outside, one after the other.
+#[derive(Debug, Default)]
+struct Calls {
+    made: AtomicUsize,
+    enough: AtomicBool,
+}
+
+impl Calls {
+    /// Makes them until there are enough, or the test must have failed; those that the outside did not see come from that
+    /// node.
+    fn make(&self, pod: &Attached, to: SocketAddr, node: &str) -> Vec<String> {
+        let (mut odd, began) = (Vec::new(), Instant::now());
+        while began.elapsed() < HEARD * 10 && !self.enough.load(Ordering::Relaxed) {
+            match tcp_echo(&pod.pod, to) {
+                Ok(seen) if seen.to_string() == node => {}
+                other => odd.push(format!("{other:?} after {self:?}")),
+            }
+            self.made.fetch_add(1, Ordering::Relaxed);
+        }
+        odd
+    }
+}
+
+#[test]
+fn connections_made_while_the_daemon_restarts_are_all_masqueraded() {
+    for mode in ["true", "false"] {
+        if mode == "false" {
+            needs!(IptablesNat);
+        }
+        let cluster = Cluster::new(2);
+        let etcd = cluster.etcd(&config(mode));
+        let (mut daemons, pods) = populated(&cluster, &etcd);
+        let outside = Echo::start(cluster.underlay.hub(), Protocol::Tcp, 7004);
+        let (to, node) = (outside.at(cluster.underlay.hub_ip()), cluster.underlay.ipv4(0).to_string());
+        let calls = Calls::default();
+        let odd = std::thread::scope(|scope| {
+            let caller = scope.spawn(|| calls.make(&pods[0], to, &node));
+            for _ in 0..5 {
+                let before = calls.made.load(Ordering::Relaxed);
+                daemons[0].kill();
+                daemons[0].restart();
+                daemons[0].await_ready();
+                await_that("more are made", || calls.made.load(Ordering::Relaxed) > before + 2);
+            }
+            calls.enough.store(true, Ordering::Relaxed);
+            caller.join().unwrap()
+        });
+        assert!(odd.is_empty(), "EnableNFTables {mode}: {odd:?}");
+    }
 }

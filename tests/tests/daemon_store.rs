@@ -215,19 +215,19 @@ fn weakness_1_a_junk_key_never_removes_peers() {
     let pinger = pair.pinger();
     for (name, value) in [
         ("junk", "{"),
-        ("10.244.77.0-24", "not json"),
-        ("10.244.78.0-24", r#"{"PublicIP":"999.1.2.3"}"#),
-        ("10.244.79.0-99", r#"{"PublicIP":"192.168.50.9"}"#),
+        ("10.244.227.0-24", "not json"),
+        ("10.244.228.0-24", r#"{"PublicIP":"999.1.2.3"}"#),
+        ("10.244.229.0-99", r#"{"PublicIP":"192.168.50.9"}"#),
         ("0.0.0.0-0", r#"{"PublicIP":"192.168.50.9","BackendType":"host-gw"}"#),
         ("10.0.0.0-8", r#"{"PublicIP":"192.168.50.9","BackendType":"host-gw"}"#),
-        ("10.244.80.0-24/more", r#"{"PublicIP":"192.168.50.9"}"#),
+        ("10.244.230.0-24/more", r#"{"PublicIP":"192.168.50.9"}"#),
         ("", "empty"),
     ] {
         etcd.put(&format!("{}{name}", leases_prefix()), value);
     }
     await_that("each is named", || {
         let told = readyz(cluster.node(0)).1["problems"].to_string();
-        ["junk", "zzz", "10.244.77.0-24", "10.244.78.0-24", "10.244.79.0-99", "10.0.0.0/8"]
+        ["junk", "zzz", "10.244.227.0-24", "10.244.228.0-24", "10.244.229.0-99", "10.0.0.0/8"]
             .iter()
             .all(|name| told.contains(name))
     });

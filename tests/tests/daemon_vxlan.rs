@@ -4,7 +4,7 @@ use netns_fixtures::{Daemon, Echo, Etcd, Node, Pinger, Protocol, Space, assert_p
 use serde_json::Value;
 use tests::cluster::{Attached, Cluster, SOON, await_that, lease_key, options, readyz, subnet};
 
-const V4: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}"#;
+const V4: &str = r#"{"Network":"10.244.0.0/16","SubnetMax":"10.244.199.0","Backend":{"Type":"vxlan"}}"#;
 const DUAL: &str =
     r#"{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd44::/48","Backend":{"Type":"vxlan"}}"#;
 const DIRECT: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","DirectRouting":true}}"#;
@@ -236,7 +236,7 @@ fn flanneld_s_device_and_lease_are_adopted_and_one_of_other_parameters_is_made_a
         node.run("ip link set flannel.1 up");
     };
     make(8472, theirs);
-    node.run("ip neigh add 10.244.77.0 lladdr 02:00:00:00:00:77 dev flannel.1 nud permanent");
+    node.run("ip neigh add 10.244.227.0 lladdr 02:00:00:00:00:77 dev flannel.1 nud permanent");
     node.run("bridge fdb add 02:00:00:00:00:77 dev flannel.1 dst 192.168.50.77");
     let value = format!(
         r#"{{"PublicIP":"{local}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{{"VNI":1,"VtepMAC":"{theirs}"}}}}"#
@@ -334,4 +334,25 @@ fn direct_routing_follows_the_underlay_issue_1070() {
     cluster.underlay.link_up(0);
     await_that("direct routes come back with the link", || route(1).contains("via 192.168.50.2 dev eth0"));
     every_pod_reaches_every_other(&pods);
+}
+
+#[test]
+fn every_option_of_the_device_is_the_configurations() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(
+        r#"{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","VNI":42,"Port":4789,"MTU":1400,"Learning":true,"GBP":true}}"#,
+    );
+    let (mut daemons, pods) = populated(&cluster, &etcd);
+    every_pod_reaches_every_other(&pods);
+    let node = cluster.node(0);
+    let link = device(node, "flannel.42");
+    let data = &link["linkinfo"]["info_data"];
+    let found = [&data["id"], &data["port"], &link["mtu"]].map(Value::as_u64);
+    assert_eq!(found, [Some(42), Some(4789), Some(1350)], "{link:#}");
+    assert_eq!([&data["learning"], &data["gbp"]].map(Value::as_bool), [Some(true); 2], "{link:#}");
+    assert_eq!(daemons[0].subnet_env("FLANNEL_MTU").unwrap(), "1350");
+    daemons[0].terminate();
+    daemons[0].restart();
+    daemons[0].await_ready();
+    assert_eq!(device(node, "flannel.42")["ifindex"], link["ifindex"], "{}", daemons[0].log());
 }

@@ -86,8 +86,8 @@ fn the_figures_say_what_there_is() {
         ("ironbridged_ready", 1.0),
         ("ironbridged_leases", 2.0),
         ("ironbridged_peers", 1.0),
-        ("ironbridged_subnets{family=\"ipv4\"}", 255.0),
-        ("ironbridged_subnets_free{family=\"ipv4\"}", 253.0),
+        ("ironbridged_subnets{family=\"ipv4\"}", 199.0),
+        ("ironbridged_subnets_free{family=\"ipv4\"}", 197.0),
         ("ironbridged_objects_desired{kind=\"route\"}", 1.0),
         ("ironbridged_objects_missing{kind=\"route\"}", 0.0),
         ("ironbridged_objects_desired{kind=\"rule\"}", 8.0),
@@ -130,6 +130,35 @@ fn what_somebody_removed_is_a_repair_and_what_a_new_lease_asks_for_is_none() {
     await_figure(&cluster, "ironbridged_junk_keys", 1.0);
     etcd.ctl(&["del", &lease_key(&daemons[0])]);
     await_figure(&cluster, "ironbridged_renewals_total{outcome=\"put_back\"}", 1.0);
+}
+
+#[test]
+fn the_entries_of_a_tunnel_are_counted_by_kind_and_so_are_their_repairs() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(&V4.replace("host-gw", "vxlan"));
+    let daemons = cluster.daemons(&options(&etcd));
+    let figure = |name: &str, kind: &str| format!("ironbridged_{name}{{kind=\"{kind}\"}}");
+    for kind in ["route", "neighbour", "forwarding"] {
+        await_figure(&cluster, &figure("objects_desired", kind), 1.0);
+        await_figure(&cluster, &figure("objects_missing", kind), 0.0);
+        await_figure(&cluster, &figure("repairs_total", kind), 0.0);
+    }
+    await_figure(&cluster, &figure("objects_desired", "peer"), 0.0);
+    let node = cluster.node(0);
+    node.run("ip neigh flush dev flannel.1 nud permanent");
+    await_figure(&cluster, &figure("repairs_total", "neighbour"), 1.0);
+    let entry = node.run("bridge fdb show dev flannel.1 self");
+    let mac = entry.lines().find(|line| line.contains("dst")).unwrap().split(' ').next().unwrap();
+    node.run(&format!("bridge fdb del {mac} dev flannel.1 self"));
+    await_figure(&cluster, &figure("repairs_total", "forwarding"), 1.0);
+    await_figure(&cluster, &figure("repairs_total", "route"), 0.0);
+    let peer = r#"{"PublicIP":"192.168.50.77","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:77"}}"#;
+    etcd.put(&format!("{}10.244.250.0-24", leases_prefix()), peer);
+    for kind in ["route", "neighbour", "forwarding"] {
+        await_figure(&cluster, &figure("objects_desired", kind), 2.0);
+        await_figure(&cluster, &figure("repairs_total", kind), f64::from(kind != "route"));
+    }
+    assert!(!daemons[0].log().contains("refused"), "{}", daemons[0].log());
 }
 
 /// A supervisor's ear under an abstract name; it hears for so long.

@@ -35,7 +35,7 @@ fn the_document_and_the_table_say_what_the_kernel_and_the_store_have() {
     assert_eq!(found["node"]["why"], "the first that fits: name eth0");
     assert_eq!(found["node"]["subnets"][0], mine.as_str());
     assert_eq!(found["node"]["standing"], "held");
-    assert_eq!(found["network"]["ranges"][0]["free"], 253);
+    assert_eq!(found["network"]["ranges"][0]["free"], 197);
     let lease = |name: &str| {
         let leases = found["leases"].as_array().unwrap();
         leases.iter().find(|lease| lease["node"] == name).cloned().unwrap_or_default()

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock, mpsc};
 
-use overlay::{BackendConfig, ExtensionConfig, Masquerade, SubnetEnv};
+use overlay::{BackendConfig, ExtensionConfig, Masquerade, NetworkConfig, SubnetEnv};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -34,14 +34,28 @@ pub async fn run(options: &Options, supervision: &Supervision) -> Result<(), Err
     };
     supervision.tell("STOPPING=1\nSTATUS=ending; routes, rules and lease stay");
     tracing::info!(signal = name, "ending; routes, rules and lease stay");
-    if let Some((line, variables)) = last.get() {
-        commands::run(("ShutdownCommand", line), variables, "")?;
+    if let Some((line, variables)) = last.get().and_then(Farewell::now) {
+        commands::run(("ShutdownCommand", line), &variables, "")?;
     }
     Ok(())
 }
 
 /// The command to run at the end, once the lease is there.
-type Last = OnceLock<(String, Vec<Variable>)>;
+type Last = OnceLock<Farewell>;
+
+/// A command, and where to find what it is told: the node's address may be another one by then.
+struct Farewell {
+    line: String,
+    config: NetworkConfig,
+    eyes: Eyes,
+}
+
+impl Farewell {
+    fn now(&self) -> Option<(&str, Vec<Variable>)> {
+        let lease = self.eyes.held()?.lease;
+        Some((&self.line, commands::own_variables(&self.config, &lease.subnets, &lease.attributes)))
+    }
+}
 
 async fn live(options: &Options, supervision: &Supervision, last: &Last) -> Result<(), Error> {
     let (status, seen) = watch::channel(Status::waiting("starting"));
@@ -51,7 +65,7 @@ async fn live(options: &Options, supervision: &Supervision, last: &Last) -> Resu
     let joined = start::join(&mut store, options, &previous, &status).await?;
     let Joined { config, chosen, held, .. } = &joined;
     eyes.placed(Place::new(options, config, chosen), held);
-    plan_the_end(&joined, last);
+    plan_the_end(config, &eyes, last);
 
     let own = held.lease.subnets;
     let file = subnet_env(options, &joined);
@@ -78,10 +92,10 @@ async fn live(options: &Options, supervision: &Supervision, last: &Last) -> Resu
     }
 }
 
-fn plan_the_end(Joined { config, held, .. }: &Joined, last: &Last) {
+fn plan_the_end(config: &NetworkConfig, eyes: &Eyes, last: &Last) {
     if let BackendConfig::Extension(ExtensionConfig { shutdown: Some(line), .. }) = &config.backend {
-        let variables = commands::own_variables(config, &held.lease.subnets, &held.lease.attributes);
-        last.get_or_init(|| (line.clone(), variables));
+        let (line, config, eyes) = (line.clone(), config.clone(), eyes.clone());
+        last.get_or_init(|| Farewell { line, config, eyes });
     }
 }
 

@@ -106,6 +106,11 @@ impl Eyes {
         seen.held = Some(held.clone());
     }
 
+    /// What the node holds now.
+    pub fn held(&self) -> Option<Held> {
+        self.seen().held.clone()
+    }
+
     /// The uplink was chosen anew.
     pub fn moved(&self, chosen: &Chosen) {
         if let Some(place) = &mut self.seen().place {

@@ -2,12 +2,13 @@
 //! slow audit is what mends peers that somebody else removed.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kernel::{PeerChange, Wireguard, WireguardPeer};
 use overlay::{BackendConfig, Change, Ends, FoundPeer, Key, Peer, Secret};
 
 use super::Assignment;
+use super::ahead::Ahead;
 
 /// A handshake holds for three minutes (`REJECT_AFTER_TIME`): a peer that was heard since is where it was heard.
 const HEARD: Duration = Duration::from_mins(3);
@@ -19,6 +20,7 @@ const GREETING: u16 = 60;
 #[derive(Debug, Default)]
 pub struct Crypto {
     client: Option<Wireguard>,
+    ahead: Ahead,
 }
 
 /// When peers are written: before the routes that need them, or after those that needed them are gone.
@@ -52,7 +54,18 @@ impl Crypto {
                 tracing::info!(interface = index, port, "key and port of the device are set");
                 client.set_device(index, &secret.0, port)?;
             }
-            peers.extend(device.peers.iter().map(|peer| found(index, peer)));
+            let forgotten = self.ahead.judge((index, &device.peers), SystemTime::now(), Instant::now());
+            if !forgotten.is_empty() {
+                tracing::warn!(
+                    interface = index,
+                    peers = forgotten.len(),
+                    "the clock was set back: peers that refuse handshakes of the past are set anew"
+                );
+                let removed: Vec<_> = forgotten.iter().map(|key| PeerChange::Remove(*key)).collect();
+                client.change_peers(index, &removed)?;
+            }
+            let kept = device.peers.iter().filter(|peer| !forgotten.contains(&peer.public_key));
+            peers.extend(kept.map(|peer| found(index, peer)));
         }
         Ok(peers)
     }

@@ -64,8 +64,17 @@ fn forwarding(there: &kernel::Forwarding) -> overlay::Forwarding {
     }
 }
 
+/// A change that the kernel refused.
+#[derive(Debug)]
+pub struct Refusal<'c> {
+    /// What was to be done, where the kernel's answer tells.
+    pub change: Option<&'c Change>,
+    /// Why not.
+    pub error: kernel::Error,
+}
+
 /// Makes the changes in their order. The answer has what the kernel refused.
-pub fn write(rtnl: &mut Rtnl, changes: &[Change]) -> Result<Vec<kernel::Error>, kernel::Error> {
+pub fn write<'c>(rtnl: &mut Rtnl, changes: &'c [Change]) -> Result<Vec<Refusal<'c>>, kernel::Error> {
     let mut refused = Vec::new();
     let is_for_rtnl =
         |change: &&Change| !matches!(change, Change::PutPeer { .. } | Change::DeletePeer { .. });
@@ -76,9 +85,8 @@ pub fn write(rtnl: &mut Rtnl, changes: &[Change]) -> Result<Vec<kernel::Error>, 
             put(&mut batch, change);
         }
         let failed = batch.commit()?;
-        refused.extend(
-            failed.into_iter().filter(|(at, error)| !is_done(part.get(*at).copied(), error)).map(|(_, e)| e),
-        );
+        let failed = failed.into_iter().map(|(at, error)| Refusal { change: part.get(at).copied(), error });
+        refused.extend(failed.filter(|refusal| !is_done(refusal.change, &refusal.error)));
     }
     Ok(refused)
 }

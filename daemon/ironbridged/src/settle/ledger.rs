@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use overlay::{Change, Desired};
 
+use super::kernel_state::Refusal;
 use crate::eyes::{Account, Cause, Eyes, Outcome};
 
 /// The accounts of the present pass.
@@ -32,19 +33,27 @@ impl Ledger {
         self.accounts.push(Account { kind: "rule", desired: all, missing, set, removed: 0 });
     }
 
-    /// The routes of `desired` were set by `changes`, of which the kernel refused some; others' routes were `blocking`.
-    pub fn routes(&mut self, desired: &Desired, changes: &[Change], (refused, blocking): (usize, usize)) {
-        let number = |is_it: fn(&Change) -> bool| changes.iter().filter(|change| is_it(change)).count();
-        let put = number(|change| matches!(change, Change::PutRoute { .. }));
-        let failed = put.min(refused);
-        self.accounts.push(Account {
-            kind: "route",
-            desired: desired.routes.len(),
-            missing: failed + blocking,
-            set: put - failed,
-            removed: number(|change| matches!(change, Change::DeleteRoute(_))),
-        });
-        self.eyes.refused(refused);
+    /// The objects of `desired` were set by `changes`, of which the kernel refused some; others' routes were `blocking`.
+    pub fn objects(
+        &mut self,
+        desired: &Desired,
+        changes: &[Change],
+        (refused, blocking): (&[Refusal<'_>], usize),
+    ) {
+        let count = |what: Option<(&str, Act)>| changes.iter().filter(|change| act(change) == what).count();
+        for (kind, desired, blocking) in [
+            ("route", desired.routes.len(), blocking),
+            ("neighbour", desired.neighbours.len(), 0),
+            ("forwarding", desired.forwardings.len(), 0),
+            ("peer", desired.peers.len(), 0),
+        ] {
+            let put = Some((kind, Act::Set));
+            let failed = refused.iter().filter(|refusal| refusal.change.and_then(act) == put).count();
+            let set = count(put) - failed;
+            let removed = count(Some((kind, Act::Removed)));
+            self.accounts.push(Account { kind, desired, missing: failed + blocking, set, removed });
+        }
+        self.eyes.refused(refused.len());
         self.eyes.wants(&desired.routes);
     }
 
@@ -63,4 +72,26 @@ impl Ledger {
             self.cause = Cause::Drift;
         }
     }
+}
+
+/// What a change does to an object of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Set,
+    Removed,
+}
+
+/// The kind of object that a change is about. Nexthop objects are a part of their routes.
+fn act(change: &Change) -> Option<(&'static str, Act)> {
+    Some(match change {
+        Change::PutRoute { .. } => ("route", Act::Set),
+        Change::DeleteRoute(_) => ("route", Act::Removed),
+        Change::PutNeighbour(_) => ("neighbour", Act::Set),
+        Change::DeleteNeighbour(_) => ("neighbour", Act::Removed),
+        Change::PutForwarding(_) => ("forwarding", Act::Set),
+        Change::DeleteForwarding(_) => ("forwarding", Act::Removed),
+        Change::PutPeer { .. } => ("peer", Act::Set),
+        Change::DeletePeer { .. } => ("peer", Act::Removed),
+        Change::AddNexthop { .. } | Change::DeleteNexthop { .. } => return None,
+    })
 }

@@ -3,6 +3,7 @@
 //! It settles on a new snapshot, when the kernel reports a change that may be ours, and at a slow audit. It never adds
 //! up events: each pass reads the kernel anew.
 
+mod ahead;
 mod assignment;
 mod blackhole;
 mod crypto;
@@ -192,9 +193,9 @@ impl Settler {
         self.crypto.write(&changes, Turn::BeforeRoutes)?;
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         self.crypto.write(&changes, Turn::AfterRoutes)?;
-        failed.extend(refused.iter().map(ToString::to_string));
+        failed.extend(refused.iter().map(|refusal| refusal.error.to_string()));
         let conflicts = overlay::conflicts(&desired, &actual);
-        self.ledger.routes(&desired, &changes, (refused.len(), conflicts.len()));
+        self.ledger.objects(&desired, &changes, (&refused, conflicts.len()));
         desired.problems.extend(conflicts);
         self.retire(&devices)?;
         let may_remove = if self.removals == Removals::Allowed { MayRemove::Yes } else { MayRemove::No };

@@ -29,7 +29,7 @@ pub use acquire::{Application, acquire, same_address};
 pub use backoff::{Backoff, random_below};
 pub use error::StoreError;
 pub use etcd::{EtcdOptions, EtcdStore, Secret, Timing, TlsFiles, User};
-pub use file::{Clock, FileStore};
+pub use file::{Clock, FileStore, Moment};
 pub use held::Held;
 pub use view::{ConfigKey, StoreState, View};
 

@@ -3,23 +3,26 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-use ironbridged::store::{Clock, FileStore, LeaseStore, StoreError, View};
+use ironbridged::store::{Clock, FileStore, LeaseStore, Moment, StoreError, View};
 
 use crate::store_support::nodes::Applicant;
 use crate::store_support::{NETWORK, World, follow, is_live, keys, until};
 
-/// A directory with a clock that can be put forward.
+/// A directory on a machine where time can pass, and whose time of day can be set.
 pub struct Directory {
     root: tempfile::TempDir,
+    start: Instant,
     ahead: Arc<AtomicU64>,
+    set: Arc<AtomicI64>,
 }
 
 impl Directory {
     pub fn new() -> Self {
-        Directory { root: tempfile::tempdir().unwrap(), ahead: Arc::default() }
+        let root = tempfile::tempdir().unwrap();
+        Directory { root, start: Instant::now(), ahead: Arc::default(), set: Arc::default() }
     }
 
     fn path(&self, part: &str) -> PathBuf {
@@ -35,8 +38,15 @@ impl World for Directory {
     type Store = FileStore;
 
     fn store(&self) -> FileStore {
-        let ahead = self.ahead.clone();
-        let clock = Clock::new(move || SystemTime::now() + Duration::from_secs(ahead.load(Ordering::SeqCst)));
+        let (ahead, set, start) = (self.ahead.clone(), self.set.clone(), self.start);
+        let clock = Clock::new(move || {
+            let passed = Duration::from_secs(ahead.load(Ordering::SeqCst));
+            let set = set.load(Ordering::SeqCst);
+            let by = Duration::from_secs(set.unsigned_abs());
+            let day = SystemTime::now() + passed;
+            let day = if set < 0 { day - by } else { day + by };
+            Moment { day, uptime: start.elapsed() + passed }
+        });
         FileStore::with_clock(self.root.path(), clock)
     }
 
@@ -141,6 +151,33 @@ async fn a_lease_written_later_is_the_younger_one_however_long_it_waited_for_the
     drop(lock);
     let held = waiting.await.unwrap().unwrap();
     assert!(held.lease.revision >= i64::try_from(meanwhile).unwrap(), "{held:?}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_or_back_by_days_ends_no_lease_and_hides_no_change() {
+    const DAYS: i64 = 3 * 86_400;
+    let world = Directory::new();
+    world.put_config(NETWORK).await;
+    let mut store = world.store();
+    let nodes = [1, 2].map(Applicant::new);
+    let mine = nodes[0].acquire(&mut store).await.unwrap();
+    let theirs = nodes[1].acquire(&mut store).await.unwrap();
+    for set in [DAYS, -DAYS] {
+        world.set.store(set, Ordering::SeqCst);
+        let snapshot = store.snapshot().await.unwrap();
+        assert_eq!(snapshot.leases.len(), 2, "{set}");
+        mine.check(&snapshot).unwrap();
+        let left = store.renew(&mine).await.unwrap().expires.unwrap().duration_since(Instant::now());
+        assert!(left + Duration::from_mins(1) > mine.ttl, "{set}: {left:?}");
+        // A program that was started after the jump counts as the others do.
+        assert_eq!(world.store().snapshot().await.unwrap().leases, snapshot.leases);
+        world.remove(&mine.lease.subnets.to_key()).await;
+        let gone = mine.check(&store.snapshot().await.unwrap()).unwrap_err();
+        assert!(matches!(gone, StoreError::Gone { .. }), "{set}: {gone}");
+        store.create(&mine.lease.subnets, &mine.lease.attributes, mine.ttl).await.unwrap();
+    }
+    world.ahead.fetch_add(theirs.ttl.as_secs() + 1, Ordering::SeqCst);
+    assert_eq!(store.snapshot().await.unwrap().leases.len(), 0, "a day ends them all the same");
 }
 
 #[tokio::test]

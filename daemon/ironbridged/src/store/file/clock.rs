@@ -1,28 +1,44 @@
-//! The time of day, from outside, so that a test can let a day pass.
+//! The machine's two clocks, from outside, so that a test can let a day pass, or set the time of day.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-/// Tells the time of day.
+use nix::time::{ClockId, clock_gettime};
+
+/// A moment on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of day, which people and programs set.
+    pub day: SystemTime,
+    /// The time since the machine's start, suspends included, which nobody sets.
+    pub uptime: Duration,
+}
+
+/// Tells the time.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+pub struct Clock(Arc<dyn Fn() -> Moment + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clocks.
     #[must_use]
     pub fn system() -> Self {
-        Clock::new(SystemTime::now)
+        Clock::new(|| {
+            let day = SystemTime::now();
+            // Every kernel that has nftables has this clock.
+            let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+            Moment { day, uptime }
+        })
     }
 
     /// A clock of one's own.
-    pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+    pub fn new(now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
         Clock(Arc::new(now))
     }
 
     /// The time now.
     #[must_use]
-    pub fn now(&self) -> SystemTime {
+    pub fn now(&self) -> Moment {
         (self.0)()
     }
 }

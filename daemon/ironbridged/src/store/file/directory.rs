@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use overlay::{Junk, Lease, LeaseAttributes, Snapshot, Subnets};
 
 use super::Reading;
+use super::clock::Moment;
+use super::count::{CLOCK, Count};
 use crate::store::{ConfigKey, StoreError};
 
 pub(super) const CONFIG: &str = "config";
@@ -55,6 +57,16 @@ impl Locked {
         Locked { root, _lock: lock }
     }
 
+    /// The time that counts here, whatever the time of day was set to: see [`super::count`].
+    pub(super) fn time(&self, moment: Moment) -> Result<SystemTime, StoreError> {
+        if let Some(count) = Count::read(&self.root) {
+            return Ok(count.at(moment));
+        }
+        let count = Count::begin(moment);
+        self.write(&self.root.join(CLOCK), &count.text(), moment.day)?;
+        Ok(count.at(moment))
+    }
+
     /// The text of the network configuration.
     pub(super) fn config(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.root.join(CONFIG);
@@ -77,6 +89,8 @@ impl Locked {
                 }
             };
             next_end = [next_end, stored.end].into_iter().flatten().min();
+            // What an administrator writes is as old as the time of day says.
+            snapshot.revision = snapshot.revision.max(stored.revision);
             match parse(&key, &stored) {
                 Ok(lease) => snapshot.leases.push(lease),
                 Err(reason) => snapshot.junk.push(Junk::new(&key, &reason)),
@@ -84,6 +98,7 @@ impl Locked {
         }
         self.sweep(&names)?;
         let config = if self.root.join(CONFIG).exists() { ConfigKey::Present } else { ConfigKey::Absent };
+        let next_end = next_end.map(|end| end.duration_since(now).unwrap_or_default());
         Ok(Reading { snapshot, config, next_end })
     }
 

@@ -52,7 +52,7 @@ impl Root {
     ) -> Result<T, StoreError> {
         self.prepare()?;
         let (locked, clock) = (Locked::new(self.path.clone(), take(&self.path).await?), clock.clone());
-        let done = tokio::task::spawn_blocking(move || work(&locked, clock.now())).await;
+        let done = tokio::task::spawn_blocking(move || work(&locked, locked.time(clock.now())?)).await;
         done.unwrap_or_else(|error| {
             let why = format!("the reader broke off: {error}");
             Err(StoreError::Unreadable { path: self.path.clone(), why })

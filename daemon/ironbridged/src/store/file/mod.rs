@@ -9,6 +9,7 @@
 //! | `config` | the network configuration, as at etcd's `<prefix>/config` |
 //! | `subnets/<key>` | one lease's value, the bytes that etcd would hold; its modification time is its revision |
 //! | `expiry/<key>` | when that lease ends, in seconds since 1970; a lease without this file is a reservation |
+//! | `clock` | when this boot of the machine was, by the first who looked: ends are counted from it, so that setting the clock ends no lease |
 //! | `lock` | nothing: whoever reads or writes the others holds `flock(2)` on it |
 //!
 //! An administrator makes a reservation by writing the file under `subnets`, and turns a lease into one by removing its
@@ -20,6 +21,7 @@
 //! be changed at any time, best by renaming a new one into place; one that does not parse changes nothing.
 
 mod clock;
+mod count;
 mod directory;
 mod fixed;
 mod lease;
@@ -30,12 +32,12 @@ mod watch;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use overlay::{Lease, LeaseAttributes, NetworkConfig, Snapshot, Subnets};
 use tokio::sync::watch as channel;
 
-pub use clock::Clock;
+pub use clock::{Clock, Moment};
 
 use self::directory::Locked;
 use self::lock::Root;
@@ -58,8 +60,8 @@ enum Place {
 struct Reading {
     snapshot: Snapshot,
     config: ConfigKey,
-    /// When the next lease ends.
-    next_end: Option<SystemTime>,
+    /// How long until the next lease ends.
+    next_end: Option<Duration>,
 }
 
 impl FileStore {
@@ -92,7 +94,7 @@ impl FileStore {
 
     async fn read(&self) -> Result<Reading, StoreError> {
         match &self.place {
-            Place::Fixed(path) => fixed::read(path, self.clock.now()).await,
+            Place::Fixed(path) => fixed::read(path, self.clock.now().day).await,
             Place::Directory(root) => root.locked(&self.clock, Locked::read_all).await,
         }
     }

@@ -25,7 +25,7 @@ pub(super) async fn run(store: FileStore, views: Sender<View>) {
         let wait = match store.read().await {
             Ok(reading) => {
                 backoff.reset();
-                let wait = store.until_next(&reading);
+                let wait = until_next(&reading);
                 View::publish(&views, reading.snapshot, reading.config);
                 wait
             }
@@ -62,10 +62,9 @@ impl FileStore {
             }
         }
     }
+}
 
-    /// Until the next lease ends, at most until the next audit.
-    fn until_next(&self, reading: &Reading) -> Duration {
-        let until = |end: std::time::SystemTime| end.duration_since(self.clock.now()).unwrap_or_default();
-        reading.next_end.map_or(AUDIT, until).clamp(Duration::from_millis(10), AUDIT)
-    }
+/// Until the next lease ends, at most until the next audit.
+fn until_next(reading: &Reading) -> Duration {
+    reading.next_end.unwrap_or(AUDIT).clamp(Duration::from_millis(10), AUDIT)
 }
