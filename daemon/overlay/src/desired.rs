@@ -58,7 +58,7 @@ pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, groun
     let mut wanted = Desired::default();
     let mut routed: BTreeMap<IpNetwork, &Lease> = BTreeMap::new();
     let view = View { config, own, ground };
-    for lease in snapshot.leases.iter().filter(|lease| lease.subnets != *own) {
+    for lease in snapshot.iter().filter(|lease| lease.subnets != *own) {
         let backend = &lease.attributes.backend_type;
         if backend != config.backend.lease_type() {
             wanted.other_backends += 1;
@@ -170,7 +170,6 @@ fn shared_addresses(snapshot: &Snapshot) -> Vec<Problem> {
         lease.public_v4().map(IpAddr::from).into_iter().chain(lease.public_ipv6.map(IpAddr::from))
     };
     let mut all: Vec<(IpAddr, &Lease)> = snapshot
-        .leases
         .iter()
         .flat_map(|lease| addresses(&lease.attributes).map(move |address| (address, lease)))
         .collect();

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
-use serde_json::Value;
 
+use crate::backend_data::BackendData;
 use crate::folded::RawMembers;
 use crate::range;
 
@@ -117,10 +118,10 @@ pub struct LeaseAttributes {
     pub backend_type: String,
     /// What the backend publishes for IPv4.
     #[serde(rename = "BackendData", skip_serializing_if = "Option::is_none")]
-    pub backend_data: Option<Value>,
+    pub backend_data: Option<BackendData>,
     /// What the backend publishes for IPv6.
     #[serde(rename = "BackendV6Data", skip_serializing_if = "Option::is_none")]
-    pub backend_v6_data: Option<Value>,
+    pub backend_v6_data: Option<BackendData>,
     /// The node's name: our own member, which Go's decoder ignores. See [`same_name`].
     #[serde(rename = "Node", skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -236,10 +237,17 @@ impl fmt::Display for Lease {
 pub struct Snapshot {
     /// The store's revision that this is the state of.
     pub revision: i64,
-    /// The leases, in the order of their keys.
-    pub leases: Vec<Lease>,
+    /// The leases, in the order of their keys: shared with the snapshots before and after, which differ in a few.
+    pub leases: Vec<Arc<Lease>>,
     /// What lies beside them and is no lease: skipped and named, never taken for "everyone left".
     pub junk: Vec<Junk>,
+}
+
+impl Snapshot {
+    /// The leases, one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.iter().map(Arc::as_ref)
+    }
 }
 
 impl Junk {

@@ -63,8 +63,8 @@ async fn another_time_to_live_gets_another_etcd_lease_and_spares_a_shared_one() 
 #[tokio::test]
 async fn a_burst_of_leases_is_a_few_snapshots_and_each_is_complete() {
     let server = Server::start().await;
-    let store = server.store();
-    let mut seen = follow(&store);
+    let mut store = server.store();
+    let mut seen = follow(&mut store);
     until(&mut seen, "live", is_live).await;
     let mut client = server.client().await;
     let writer = tokio::spawn(async move {
@@ -97,7 +97,7 @@ async fn an_endpoint_that_is_down_is_passed_over_as_in_flannels_default_list() {
     for _ in 0..5 {
         store.config().await.unwrap();
     }
-    until(&mut follow(&store), "live", is_live).await;
+    until(&mut follow(&mut store), "live", is_live).await;
 }
 
 #[tokio::test]

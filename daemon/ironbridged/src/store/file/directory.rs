@@ -78,7 +78,7 @@ impl Locked {
             };
             next_end = [next_end, stored.end].into_iter().flatten().min();
             match parse(&key, &stored) {
-                Ok(lease) => snapshot.leases.push(lease),
+                Ok(lease) => snapshot.leases.push(lease.into()),
                 Err(reason) => snapshot.junk.push(Junk::new(&key, &reason)),
             }
         }
