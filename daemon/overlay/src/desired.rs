@@ -1,6 +1,6 @@
 //! From all leases to the routes that this node should have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -56,7 +56,7 @@ pub fn devices(
 #[must_use]
 pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, ground: Ground) -> Desired {
     let mut wanted = Desired::default();
-    let mut routed: BTreeMap<IpNetwork, &Lease> = BTreeMap::new();
+    let mut routed: HashMap<IpNetwork, &Lease> = HashMap::new();
     let view = View { config, own, ground };
     for lease in snapshot.iter().filter(|lease| lease.subnets != *own) {
         let backend = &lease.attributes.backend_type;
