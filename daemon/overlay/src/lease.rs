@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::backend_data::BackendData;
-use crate::folded::RawMembers;
+use crate::folded::Picked;
 use crate::range;
 
 /// The subnets of one node: the identity of its lease. Networks have their host bits cleared.
@@ -148,6 +148,11 @@ pub enum ValueError {
     Member { key: &'static str, why: String },
 }
 
+/// What a lease's value has.
+const MEMBERS: [&str; 6] = ["PublicIP", "PublicIPv6", "BackendType", "BackendData", "BackendV6Data", "Node"];
+
+type Members<'a> = Picked<'a, { MEMBERS.len() }>;
+
 impl LeaseAttributes {
     /// The value's text, byte for byte as flannel writes it (flannel-behaviour §5.2).
     #[must_use]
@@ -158,7 +163,7 @@ impl LeaseAttributes {
 
     /// Reads a value with members in any order and letter case.
     pub fn parse(text: &[u8]) -> Result<Self, ValueError> {
-        let members = RawMembers::parse_raw(text).map_err(|e| ValueError::Json(e.to_string()))?;
+        let members = Picked::parse(text, MEMBERS).map_err(|e| ValueError::Json(e.to_string()))?;
         Ok(LeaseAttributes {
             public_ip: read(&members, "PublicIP")?.unwrap_or(Ipv4Addr::UNSPECIFIED),
             public_ipv6: read(&members, "PublicIPv6")?,
@@ -177,7 +182,7 @@ impl LeaseAttributes {
 }
 
 /// A name as long as a host's may be: it stands in log lines, which it must not forge.
-fn read_word(members: &RawMembers, key: &'static str) -> Result<Option<String>, ValueError> {
+fn read_word(members: &Members, key: &'static str) -> Result<Option<String>, ValueError> {
     let is_word =
         |text: &str| text.len() <= LONGEST_NAME && !text.contains(|c: char| c.is_control() || c == ' ');
     match read::<String>(members, key)? {
@@ -199,7 +204,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(
-    members: &RawMembers<'a>,
+    members: &Members<'a>,
     key: &'static str,
 ) -> Result<Option<T>, ValueError> {
     members.decode(key).map_err(|e| ValueError::Member { key, why: e.to_string() })

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::backend_data::BackendData;
-use crate::folded::RawMembers;
+use crate::folded::Picked;
 use crate::mac::Mac;
 
 /// One end of a VXLAN tunnel as a lease carries it.
@@ -26,8 +26,8 @@ impl Vtep {
     /// Reads a lease's data; the error says what is wrong with it.
     pub fn parse(data: Option<&BackendData>) -> Result<Vtep, String> {
         let data = data.ok_or("there is none")?.as_json();
-        let members =
-            RawMembers::parse_raw(data.as_bytes()).map_err(|_| format!("{data} is no JSON object"))?;
+        let members = Picked::parse(data.as_bytes(), ["VNI", "VtepMAC"])
+            .map_err(|_| format!("{data} is no JSON object"))?;
         let text: String = members
             .decode("VtepMAC")
             .map_err(|e| format!("VtepMAC: {e}"))?

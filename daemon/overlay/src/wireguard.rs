@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::backend_data::BackendData;
 use crate::config::{Mode, NetworkConfig, WireguardConfig};
 use crate::device::{Device, Home, Tunnel, base_address};
-use crate::folded::RawMembers;
+use crate::folded::Picked;
 use crate::ground::Ground;
 use crate::key::{Key, Secret};
 use crate::lease::{Lease, LeaseAttributes, Subnets};
@@ -80,8 +80,8 @@ impl Announced {
     /// Reads a lease's data; the error says what is wrong with it.
     pub fn parse(data: Option<&BackendData>) -> Result<Announced, String> {
         let data = data.ok_or("there is none")?.as_json();
-        let members =
-            RawMembers::parse_raw(data.as_bytes()).map_err(|_| format!("{data} is no JSON object"))?;
+        let members = Picked::parse(data.as_bytes(), ["PublicKey", "Port"])
+            .map_err(|_| format!("{data} is no JSON object"))?;
         let text: String = members
             .decode("PublicKey")
             .map_err(|e| format!("PublicKey: {e}"))?

@@ -208,7 +208,7 @@ fn idle(id: u32, span: Duration) -> Result<f64, Error> {
         Ok(nanoseconds)
     };
     // What the last change still causes is not idleness.
-    std::thread::park_timeout(Duration::from_secs(2));
+    std::thread::park_timeout(Duration::from_secs(5));
     let (before, began) = (spent()?, Instant::now());
     while began.elapsed() < span {
         std::thread::park_timeout(span.saturating_sub(began.elapsed()));

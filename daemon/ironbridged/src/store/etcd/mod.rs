@@ -37,7 +37,7 @@ use super::{Held, LeaseStore, StoreError, View};
 pub struct EtcdStore {
     session: Session,
     /// The last snapshot with what happens after it, for the watcher to go on from.
-    followed: Option<Followed>,
+    followed: Option<Box<Followed>>,
 }
 
 impl EtcdStore {
@@ -75,7 +75,7 @@ impl LeaseStore for EtcdStore {
 
     async fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         self.followed = None;
-        let followed = Box::pin(Followed::begin(&mut self.session)).await?;
+        let followed = Box::new(Box::pin(Followed::begin(&mut self.session)).await?);
         Ok(self.followed.insert(followed).snapshot())
     }
 
@@ -115,6 +115,6 @@ impl LeaseStore for EtcdStore {
     }
 
     fn watch(&mut self, views: channel::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
-        Box::pin(watch::run(self.session.another(), self.followed.take(), views))
+        Box::pin(watch::run(self.session.another(), self.followed.take().map(|followed| *followed), views))
     }
 }
