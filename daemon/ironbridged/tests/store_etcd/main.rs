@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use etcd_client::PutOptions;
 use ironbridged::store::{EtcdStore, LeaseStore, StoreError};
-use server::{PREFIX, Server, etcd_leases, quick};
+use server::{PREFIX, Server, etcd_leases, quick, revision};
 use store_support::nodes::Applicant;
 use store_support::{NETWORK, World, follow, is_live, keys, until};
 
@@ -41,6 +41,26 @@ async fn no_etcd_lease_is_left_over_by_lost_races_restarts_and_renewals() {
     let snapshot = store.snapshot().await.unwrap();
     store.delete(&snapshot.leases[0]).await.unwrap();
     assert_eq!(etcd_leases(&mut client).await, 0);
+}
+
+#[tokio::test]
+async fn a_watcher_goes_on_from_the_snapshot_and_misses_nothing_in_between() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    server.put("10.5.1.0-24", r#"{"PublicIP":"192.0.2.1"}"#).await;
+    server.put("10.5.2.0-24", r#"{"PublicIP":"192.0.2.2"}"#).await;
+    let mut store = server.store();
+    assert_eq!(store.snapshot().await.unwrap().leases.len(), 2);
+    server.put("10.5.3.0-24", r#"{"PublicIP":"192.0.2.3"}"#).await;
+    let at = revision(&mut client).await;
+    let later = store.snapshot_at(at).await.unwrap();
+    assert_eq!(later.leases.len(), 3);
+    assert!(later.revision >= at, "{} of {at}", later.revision);
+    server.remove("10.5.1.0-24").await;
+    server.put("10.5.4.0-24", r#"{"PublicIP":"192.0.2.4"}"#).await;
+    let mut seen = follow(&mut store);
+    let want = ["10.5.2.0-24", "10.5.3.0-24", "10.5.4.0-24"];
+    until(&mut seen, "what came and went meanwhile", |view| keys(view) == want).await;
 }
 
 #[tokio::test]
