@@ -8,9 +8,11 @@ use ipnetwork::IpNetwork;
 
 /// Changes to be sent together, in the order in which they were put in. It is no transaction: the kernel works
 /// through all of them, whichever fail.
+///
+/// One without a client (`Batch<()>`) can be filled by another thread than the one that sends it.
 #[derive(Debug)]
-pub struct Batch<'a> {
-    rtnl: &'a mut Rtnl,
+pub struct Batch<Client = ()> {
+    client: Client,
     parcel: Parcel,
     /// What each message does, for its error. Texts are made when something failed.
     doing: Vec<Doing>,
@@ -34,12 +36,25 @@ enum Doing {
 
 impl Rtnl {
     /// Begins a batch.
-    pub fn batch(&mut self) -> Batch<'_> {
-        Batch { rtnl: self, parcel: Parcel::default(), doing: Vec::new() }
+    pub fn batch(&mut self) -> Batch<&mut Self> {
+        Batch::default().through(self)
     }
 }
 
-impl Batch<'_> {
+impl Default for Batch {
+    fn default() -> Self {
+        Batch { client: (), parcel: Parcel::default(), doing: Vec::new() }
+    }
+}
+
+impl Batch {
+    /// The same changes, for that client to send.
+    pub fn through(self, client: &mut Rtnl) -> Batch<&mut Rtnl> {
+        Batch { client, parcel: self.parcel, doing: self.doing }
+    }
+}
+
+impl<Client> Batch<Client> {
     /// As [`Rtnl::create_veth`].
     pub fn create_veth(&mut self, veth: &Veth<'_>) -> &mut Self {
         self.push(veth::message(veth), Doing::Veth(veth::doing(veth)))
@@ -139,6 +154,18 @@ impl Batch<'_> {
         self.doing.is_empty()
     }
 
+    fn push_route(&mut self, verb: &'static str, route: &Route, message: Message) -> &mut Self {
+        self.push(message, Doing::Route(verb, Box::new(route.clone())))
+    }
+
+    fn push(&mut self, message: Message, doing: Doing) -> &mut Self {
+        self.parcel.push(message);
+        self.doing.push(doing);
+        self
+    }
+}
+
+impl Batch<&mut Rtnl> {
     /// Sends everything. The answer has position and error of each change that failed, in order. The batch is empty
     /// afterwards.
     ///
@@ -147,7 +174,7 @@ impl Batch<'_> {
     pub fn commit(&mut self) -> Result<Vec<(usize, Error)>, Error> {
         let (parcel, doing) = (std::mem::take(&mut self.parcel), std::mem::take(&mut self.doing));
         let failed = self
-            .rtnl
+            .client
             .channel
             .batch(parcel)
             .during(|| format!("sending {} changes to the kernel", doing.len()))?;
@@ -164,16 +191,6 @@ impl Batch<'_> {
             Some((_, error)) => Err(error),
             None => Ok(()),
         }
-    }
-
-    fn push_route(&mut self, verb: &'static str, route: &Route, message: Message) -> &mut Self {
-        self.push(message, Doing::Route(verb, Box::new(route.clone())))
-    }
-
-    fn push(&mut self, message: Message, doing: Doing) -> &mut Self {
-        self.parcel.push(message);
-        self.doing.push(doing);
-        self
     }
 }
 

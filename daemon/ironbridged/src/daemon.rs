@@ -136,8 +136,8 @@ fn settler(
     let (inputs, told) = mpsc::channel();
     let (publisher, reports) = watch::channel(Report::default());
     rules.listen(inputs.clone())?;
-    let mut settler = Settler::new(assignment, rules, publisher, eyes)?.with(blackhole);
-    settler.ears()?.listen(inputs.clone())?;
+    let settler = Settler::new(assignment, rules, publisher, eyes)?.with(blackhole);
+    let settler = settler.listening(inputs.clone());
     std::thread::Builder::new()
         .name("settle".to_owned())
         .spawn(move || settler.run(&told))

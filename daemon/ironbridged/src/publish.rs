@@ -2,48 +2,85 @@
 
 use kernel::{Rtnl, Wireguard};
 use overlay::{
-    Announced, BackendConfig, Claim, ExtensionConfig, Key, LeaseAttributes, Mac, Mode, NetworkConfig, Node,
-    Secret, Vtep, VxlanConfig, WireguardConfig,
+    Announced, BackendConfig, BackendData, ExtensionConfig, Key, Lease, LeaseAttributes, Mac, Mode,
+    NetworkConfig, Node, Secret, Vtep, VxlanConfig, WireguardConfig,
 };
+use serde_json::Value;
 
 use crate::commands::{self, CommandError};
-use crate::store::{LeaseStore, Store};
 
 /// Which family's tunnel end, in the words that its hardware address is derived from.
 const FAMILIES: [&str; 2] = ["v4", "v6"];
 
-/// The attributes for the lease. A tunnel end keeps the hardware address of the device that is there (flanneld's, or an
-/// earlier run's), else that of the lease that is still in the store, else it has one that this node's identity gives.
-pub async fn attributes(
-    store: &mut Store,
-    (node, config): (&Node, &NetworkConfig),
-    secret: Option<&Secret>,
-) -> Result<LeaseAttributes, PublishError> {
-    let mut attributes = LeaseAttributes {
-        public_ip: node.public_ip,
-        public_ipv6: node.public_ipv6,
-        backend_type: config.backend.lease_type().to_owned(),
-        backend_data: None,
-        backend_v6_data: None,
-        node: node.name.clone(),
-    };
-    match &config.backend {
-        BackendConfig::Vxlan(vxlan) => ends(store, (node, config, vxlan), &mut attributes).await,
-        BackendConfig::Extension(ExtensionConfig { pre_startup: Some(line), .. }) => {
-            attributes.backend_data = Some(commands::run(("PreStartupCommand", line), &[], "")?.into());
+/// What the lease is filled with.
+pub struct Publisher<'a> {
+    plain: LeaseAttributes,
+    ends: Option<TunnelEnds<'a>>,
+}
+
+/// A VXLAN backend's ends on this node.
+struct TunnelEnds<'a> {
+    node: &'a Node,
+    config: &'a NetworkConfig,
+    vxlan: &'a VxlanConfig,
+    /// The hardware addresses of the devices that are there (flanneld's, or an earlier run's).
+    devices: [Option<Mac>; 2],
+}
+
+impl<'a> Publisher<'a> {
+    /// Finds out what the lease needs that is not in it: the devices' hardware addresses, the public key, what the
+    /// operator's command says.
+    pub fn new(
+        (node, config): (&'a Node, &'a NetworkConfig),
+        secret: Option<&Secret>,
+    ) -> Result<Self, PublishError> {
+        let mut plain = LeaseAttributes {
+            public_ip: node.public_ip,
+            public_ipv6: node.public_ipv6,
+            backend_type: config.backend.lease_type().to_owned(),
+            backend_data: None,
+            backend_v6_data: None,
+            node: node.name.clone(),
+        };
+        let mut ends = None;
+        match &config.backend {
+            BackendConfig::Vxlan(vxlan) => {
+                ends = Some(TunnelEnds { node, config, vxlan, devices: macs_of_devices(vxlan) });
+            }
+            BackendConfig::Extension(ExtensionConfig { pre_startup: Some(line), .. }) => {
+                let said = commands::run(("PreStartupCommand", line), &[], "")?;
+                plain.backend_data = Some(Value::from(said).into());
+            }
+            BackendConfig::Wireguard(wireguard) => {
+                let key = secret.map(|secret| public_key(config, wireguard, secret)).transpose()?;
+                let data = |port| key.map(|key| Announced { key, port: Some(port) }.to_data());
+                plain.backend_data = data(wireguard.port).filter(|_| config.v4.is_some());
+                plain.backend_v6_data = data(wireguard.port_for_v6()).filter(|_| config.v6.is_some());
+            }
+            BackendConfig::HostGw
+            | BackendConfig::Ipip(_)
+            | BackendConfig::Alloc
+            | BackendConfig::Extension(_) => {}
         }
-        BackendConfig::Wireguard(wireguard) => {
-            let key = secret.map(|secret| public_key(config, wireguard, secret)).transpose()?;
-            let data = |port| key.map(|key| Announced { key, port: Some(port) }.to_data());
-            attributes.backend_data = data(wireguard.port).filter(|_| config.v4.is_some());
-            attributes.backend_v6_data = data(wireguard.port_for_v6()).filter(|_| config.v6.is_some());
-        }
-        BackendConfig::HostGw
-        | BackendConfig::Ipip(_)
-        | BackendConfig::Alloc
-        | BackendConfig::Extension(_) => {}
+        Ok(Publisher { plain, ends })
     }
-    Ok(attributes)
+
+    /// The attributes for the lease, given the one that the node has already. A tunnel end keeps the hardware address of
+    /// the device that is there, else that of the lease, else it has one that this node's identity gives.
+    pub fn attributes(&self, present: Option<&Lease>) -> LeaseAttributes {
+        let plain = self.plain.clone();
+        match &self.ends {
+            Some(ends) => {
+                let [v4, v6] = ends.data(present);
+                LeaseAttributes {
+                    backend_data: ends.config.v4.map(|_| v4),
+                    backend_v6_data: ends.config.v6.map(|_| v6),
+                    ..plain
+                }
+            }
+            None => plain,
+        }
+    }
 }
 
 /// Why the lease cannot be filled in.
@@ -75,23 +112,16 @@ fn public_key(
     client.device(index).map(|device| Key(device.public_key))
 }
 
-async fn ends(
-    store: &mut Store,
-    (node, config, vxlan): (&Node, &NetworkConfig, &VxlanConfig),
-    attributes: &mut LeaseAttributes,
-) {
-    let devices = macs_of_devices(vxlan);
-    let used = [config.v4.is_some(), config.v6.is_some()];
-    let all_there = used.iter().zip(&devices).all(|(used, mac)| !used || mac.is_some());
-    let leased = if all_there { [None, None] } else { macs_of_lease(store, node, config).await };
-    let [v4, v6] = [0, 1].map(|at| {
-        let kept = devices.get(at).copied().flatten().or(leased.get(at).copied().flatten());
-        let family = FAMILIES.get(at).copied().unwrap_or_default();
-        let mac = kept.unwrap_or_else(|| derived(node, vxlan, family));
-        Vtep { vni: vxlan.vni, mac }.to_data()
-    });
-    attributes.backend_data = config.v4.map(|_| v4);
-    attributes.backend_v6_data = config.v6.map(|_| v6);
+impl TunnelEnds<'_> {
+    fn data(&self, present: Option<&Lease>) -> [BackendData; 2] {
+        let leased = present.map_or([None, None], macs_of_lease);
+        [0, 1].map(|at| {
+            let kept = self.devices.get(at).copied().flatten().or(leased.get(at).copied().flatten());
+            let family = FAMILIES.get(at).copied().unwrap_or_default();
+            let mac = kept.unwrap_or_else(|| derived(self.node, self.vxlan, family));
+            Vtep { vni: self.vxlan.vni, mac }.to_data()
+        })
+    }
 }
 
 /// The public addresses tell nodes apart, so their tunnel ends differ too, even where machines are clones of one image.
@@ -111,14 +141,7 @@ fn macs_of_devices(vxlan: &VxlanConfig) -> [Option<Mac>; 2] {
     })
 }
 
-/// What cannot be read now is derived: the peers learn of it with the lease.
-async fn macs_of_lease(store: &mut Store, node: &Node, config: &NetworkConfig) -> [Option<Mac>; 2] {
-    let Ok(snapshot) = store.snapshot().await else { return [None, None] };
-    match overlay::claim(config, &snapshot, node, &mut |_| 0) {
-        Ok(Claim::Retake(lease) | Claim::Replace { delete: lease, .. }) => {
-            let LeaseAttributes { backend_data, backend_v6_data, .. } = lease.attributes;
-            [backend_data, backend_v6_data].map(|data| Vtep::parse(data.as_ref()).ok().map(|vtep| vtep.mac))
-        }
-        Ok(Claim::Create(_)) | Err(_) => [None, None],
-    }
+fn macs_of_lease(lease: &Lease) -> [Option<Mac>; 2] {
+    let LeaseAttributes { backend_data, backend_v6_data, .. } = &lease.attributes;
+    [backend_data, backend_v6_data].map(|data| Vtep::parse(data.as_ref()).ok().map(|vtep| vtep.mac))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kernel::Rtnl;
-use overlay::{BackendConfig, LeaseAttributes, NetworkConfig, Node, Previous, Secret, Subnets};
+use overlay::{BackendConfig, Lease, NetworkConfig, Node, Previous, Secret, Subnets};
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -14,7 +14,7 @@ use crate::health::Status;
 use crate::key_file::{self, KeyError};
 use crate::options::{Options, StoreChoice};
 use crate::pods;
-use crate::publish;
+use crate::publish::Publisher;
 use crate::store::{
     Application, Backoff, EtcdStore, FileStore, Held, LEASE_TTL, LeaseStore, Store, StoreError, acquire,
 };
@@ -50,8 +50,8 @@ pub async fn join(
     }
     let node = identity(options, &chosen, previous.subnets);
     let secret = secret(&config, &options.wireguard_key)?;
-    let attributes = publish::attributes(store, (&node, &config), secret.as_ref()).await?;
-    let held = lease(store, (&node, &config), &attributes, status).await;
+    let publisher = Publisher::new((&node, &config), secret.as_ref())?;
+    let held = lease(store, (&node, &config), &publisher, status).await;
     Ok(Joined { config, chosen, secret, held })
 }
 
@@ -110,15 +110,16 @@ fn secret(config: &NetworkConfig, file: &Path) -> Result<Option<Secret>, KeyErro
 async fn lease(
     store: &mut Store,
     (node, config): (&Node, &NetworkConfig),
-    attributes: &LeaseAttributes,
+    publisher: &Publisher<'_>,
     status: &watch::Sender<Status>,
 ) -> Held {
     let mut attempts = Attempts::new("a lease");
+    let publish = |present: Option<&Lease>| publisher.attributes(present);
     loop {
         // Looked at each time: removing the pods is one of the remedies.
         let pods = node.previous.as_ref().and_then(pods::of_last_run);
         let node = &Node { pods, ..node.clone() };
-        let application = Application { config, node, attributes, ttl: LEASE_TTL };
+        let application = Application { config, node, publish: &publish, ttl: LEASE_TTL };
         match acquire(store, &application).await {
             Ok(held) => {
                 tracing::info!(subnets = %held.lease.subnets, reserved = held.lease.reserved, "lease acquired");

@@ -150,7 +150,7 @@ impl Tenure {
             let written = [&held.attributes, attributes].contains(&&seen.attributes);
             seen.subnets == held.subnets && seen.revision > held.revision && written
         };
-        let seen = self.told.snapshot().and_then(|snapshot| snapshot.leases.iter().find(is_ours));
+        let seen = self.told.snapshot().and_then(|snapshot| snapshot.iter().find(is_ours));
         seen.unwrap_or(held).clone()
     }
 
@@ -249,7 +249,7 @@ impl Tenure {
 
 /// Whoever else publishes what these attributes publish.
 fn holder<'a>(snapshot: &'a Snapshot, held: &Held, attributes: &LeaseAttributes) -> Option<&'a Lease> {
-    let others = snapshot.leases.iter().filter(|lease| lease.subnets != held.lease.subnets);
+    let others = snapshot.iter().filter(|lease| lease.subnets != held.lease.subnets);
     others.into_iter().find(|lease| same_address(&lease.attributes, attributes))
 }
 

@@ -120,8 +120,7 @@ fn choose(
     }
     // A reservation that does not fit stays where its administrator put it.
     let outgrown = mine.into_iter().find(|lease| !lease.reserved);
-    let others: Vec<Subnets> =
-        snapshot.leases.iter().filter(|l| Some(*l) != outgrown).map(|l| l.subnets).collect();
+    let others: Vec<Subnets> = snapshot.iter().filter(|l| Some(*l) != outgrown).map(|l| l.subnets).collect();
     let wish = outgrown.map(|l| l.subnets).or(node.previous).unwrap_or_default();
     let create = Subnets {
         v4: config.v4.map(|c| pick(&c, wish.v4, &taken(&others, |s| s.v4), random)).transpose()?,
@@ -153,7 +152,7 @@ fn mine<'a>(snapshot: &'a Snapshot, node: &Node) -> Result<Vec<&'a Lease>, Acqui
     let mut named = Vec::new();
     let mut addressed = Vec::new();
     let mut held_by = None;
-    for lease in &snapshot.leases {
+    for lease in snapshot.iter() {
         match (&lease.attributes.node, &node.name) {
             (Some(theirs), Some(ours)) if same_name(theirs, ours) => named.push(lease),
             (Some(theirs), Some(_)) if node.shares_address(lease) => held_by = Some((theirs, lease)),

@@ -1,6 +1,6 @@
 //! From all leases to the routes that this node should have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -56,9 +56,9 @@ pub fn devices(
 #[must_use]
 pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, ground: Ground) -> Desired {
     let mut wanted = Desired::default();
-    let mut routed: BTreeMap<IpNetwork, &Lease> = BTreeMap::new();
+    let mut routed: HashMap<IpNetwork, &Lease> = HashMap::new();
     let view = View { config, own, ground };
-    for lease in snapshot.leases.iter().filter(|lease| lease.subnets != *own) {
+    for lease in snapshot.iter().filter(|lease| lease.subnets != *own) {
         let backend = &lease.attributes.backend_type;
         if backend != config.backend.lease_type() {
             wanted.other_backends += 1;
@@ -170,7 +170,6 @@ fn shared_addresses(snapshot: &Snapshot) -> Vec<Problem> {
         lease.public_v4().map(IpAddr::from).into_iter().chain(lease.public_ipv6.map(IpAddr::from))
     };
     let mut all: Vec<(IpAddr, &Lease)> = snapshot
-        .leases
         .iter()
         .flat_map(|lease| addresses(&lease.attributes).map(move |address| (address, lease)))
         .collect();

@@ -1,6 +1,6 @@
 //! The difference between the routes that should be and those that are, as changes in the order in which the kernel accepts them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 use ipnetwork::IpNetwork;
 
@@ -120,13 +120,13 @@ impl Change {
 /// A tunnel's entries come before the route that needs them and go after it.
 #[must_use]
 pub fn diff(desired: &Desired, actual: &Actual) -> Vec<Change> {
-    let table = Table::of(actual);
+    let mut table = Table::of(actual);
     let mut verdict = Verdict::default();
     for (destination, hop) in &desired.routes {
-        verdict.judge_wanted(*destination, *hop, table.at(destination));
+        verdict.judge_wanted(*destination, *hop, table.walk_to(destination));
     }
-    let unwanted = table.ours.iter().filter(|(destination, _)| !desired.routes.contains_key(destination));
-    verdict.deletes.extend(unwanted.flat_map(|(_, routes)| routes.iter().map(|r| (*r).clone())));
+    let is_unwanted = |route: &&&Route| route.is_ours() && !desired.routes.contains_key(&route.destination);
+    verdict.deletes.extend(table.routes.iter().filter(is_unwanted).map(|route| (*route).clone()));
     let mut objects = Objects::of(desired, actual);
     objects.used.extend(verdict.kept.iter().copied());
     let puts: Vec<Change> = verdict
@@ -166,34 +166,29 @@ pub fn conflicts(desired: &Desired, actual: &Actual) -> Vec<Problem> {
         .collect()
 }
 
-/// The kernel's routes by destination, ours and others' apart, each in the kernel's order.
+/// The kernel's routes in the order of their destinations, for a walk beside the routes that should be.
 struct Table<'a> {
-    ours: BTreeMap<IpNetwork, Vec<&'a Route>>,
-    foreign: BTreeMap<IpNetwork, Vec<&'a Route>>,
-}
-
-/// The routes for one destination.
-#[derive(Clone, Copy)]
-struct Here<'a> {
-    ours: &'a [&'a Route],
-    foreign: &'a [&'a Route],
+    /// Those of one destination stay in the kernel's order.
+    routes: Vec<&'a Route>,
+    /// How many were passed by.
+    passed: usize,
 }
 
 impl<'a> Table<'a> {
     fn of(actual: &'a Actual) -> Self {
-        let mut table = Table { ours: BTreeMap::new(), foreign: BTreeMap::new() };
-        for route in &actual.routes {
-            let side = if route.is_ours() { &mut table.ours } else { &mut table.foreign };
-            side.entry(route.destination).or_default().push(route);
-        }
-        table
+        let mut routes: Vec<&Route> = actual.routes.iter().collect();
+        routes.sort_by_key(|route| route.destination);
+        Table { routes, passed: 0 }
     }
 
-    fn at(&self, destination: &IpNetwork) -> Here<'_> {
-        Here {
-            ours: self.ours.get(destination).map_or(&[], Vec::as_slice),
-            foreign: self.foreign.get(destination).map_or(&[], Vec::as_slice),
-        }
+    /// The routes to there; those before are passed by. The next call must ask for a later destination.
+    fn walk_to(&mut self, destination: &IpNetwork) -> &[&'a Route] {
+        let rest = self.routes.get(self.passed..).unwrap_or_default();
+        let before = rest.iter().take_while(|route| route.destination < *destination).count();
+        let rest = rest.get(before..).unwrap_or_default();
+        let here = rest.iter().take_while(|route| route.destination == *destination).count();
+        self.passed += before + here;
+        rest.get(..here).unwrap_or_default()
     }
 }
 
@@ -206,41 +201,42 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn judge_wanted(&mut self, destination: IpNetwork, hop: Hop, here: Here) {
-        let right = here.ours.iter().position(|r| r.has_usual_metric() && r.hop() == Some(hop));
-        let blocked = here.foreign.iter().any(|route| !is_adoptable(route, hop));
+    fn judge_wanted(&mut self, destination: IpNetwork, hop: Hop, here: &[&Route]) {
+        let is_right = |r: &Route| r.is_ours() && r.has_usual_metric() && r.hop() == Some(hop);
+        let right = here.iter().position(|route| is_right(route));
+        let blocked = here.iter().any(|route| !route.is_ours() && !is_adoptable(route, hop));
         let spared = match right {
             Some(at) => {
-                self.kept.extend(here.ours.get(at).and_then(|route| route.nexthop));
+                self.kept.extend(here.get(at).and_then(|route| route.nexthop));
                 Some(at)
             }
             None if blocked => None,
             None => {
                 self.puts.push((destination, hop));
                 // The put takes the place of the first route with the usual metric: that one is not deleted, there is no gap.
-                here.ours.iter().position(|route| route.has_usual_metric())
+                here.iter().position(|route| route.is_ours() && route.has_usual_metric())
             }
         };
-        let surplus = here.ours.iter().enumerate().filter(|(at, _)| Some(*at) != spared);
+        let surplus = here.iter().enumerate().filter(|(at, route)| route.is_ours() && Some(*at) != spared);
         self.deletes.extend(surplus.map(|(_, route)| (*route).clone()));
     }
 }
 
 /// Hands out nexthop objects: one that exists already, or a new one under a free id.
 struct Objects {
-    by_hop: BTreeMap<Hop, u32>,
+    by_hop: HashMap<Hop, u32>,
     /// The kernel's, whoever made them.
-    ids: BTreeSet<u32>,
+    ids: HashSet<u32>,
     next: u32,
     made: Vec<(u32, Hop)>,
     /// Those of the kernel's that routes go through.
-    used: BTreeSet<u32>,
+    used: HashSet<u32>,
     wanted: bool,
 }
 
 impl Objects {
     fn of(desired: &Desired, actual: &Actual) -> Self {
-        let mut hops = BTreeSet::new();
+        let mut hops = HashSet::new();
         let is_many = |hop| hops.insert(hop) && hops.len() > OBJECTS_ABOVE;
         let ours = actual.nexthops.iter().filter(|object| object.protocol == ROUTE_PROTOCOL);
         Objects {
@@ -248,7 +244,7 @@ impl Objects {
             ids: actual.nexthops.iter().map(|object| object.id).collect(),
             next: FIRST_ID,
             made: Vec::new(),
-            used: BTreeSet::new(),
+            used: HashSet::new(),
             wanted: desired.routes.values().any(is_many),
         }
     }

@@ -27,7 +27,7 @@ pub fn errands(
         lease.subnets != *own && lease.attributes.backend_type == config.backend.lease_type()
     };
     let peers: BTreeMap<Subnets, &Lease> =
-        snapshot.leases.iter().filter(is_peer).map(|lease| (lease.subnets, lease)).collect();
+        snapshot.iter().filter(is_peer).map(|lease| (lease.subnets, lease)).collect();
     let is_as_known = |subnets: &Subnets, attributes: &LeaseAttributes| {
         peers.get(subnets).is_some_and(|lease| lease.attributes == *attributes)
     };
@@ -64,7 +64,8 @@ mod tests {
         let known = [&stays, &moved, &gone].map(|l| (l.subnets, l.attributes.clone())).into();
         let anew = lease(3, "new");
         let all = vec![own.clone(), stays, anew.clone(), lease(5, "d"), other];
-        let snapshot = Snapshot { revision: 1, leases: all, junk: vec![] };
+        let snapshot =
+            Snapshot { revision: 1, leases: all.into_iter().map(Into::into).collect(), junk: vec![] };
         let want = [
             Errand::Remove(moved.subnets, moved.attributes),
             Errand::Remove(gone.subnets, gone.attributes),

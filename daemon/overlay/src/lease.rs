@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::folded::RawMembers;
+use crate::backend_data::BackendData;
+use crate::folded::Picked;
 use crate::range;
 
 /// The subnets of one node: the identity of its lease. Networks have their host bits cleared.
@@ -117,10 +118,10 @@ pub struct LeaseAttributes {
     pub backend_type: String,
     /// What the backend publishes for IPv4.
     #[serde(rename = "BackendData", skip_serializing_if = "Option::is_none")]
-    pub backend_data: Option<Value>,
+    pub backend_data: Option<BackendData>,
     /// What the backend publishes for IPv6.
     #[serde(rename = "BackendV6Data", skip_serializing_if = "Option::is_none")]
-    pub backend_v6_data: Option<Value>,
+    pub backend_v6_data: Option<BackendData>,
     /// The node's name: our own member, which Go's decoder ignores. See [`same_name`].
     #[serde(rename = "Node", skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -147,6 +148,11 @@ pub enum ValueError {
     Member { key: &'static str, why: String },
 }
 
+/// What a lease's value has.
+const MEMBERS: [&str; 6] = ["PublicIP", "PublicIPv6", "BackendType", "BackendData", "BackendV6Data", "Node"];
+
+type Members<'a> = Picked<'a, { MEMBERS.len() }>;
+
 impl LeaseAttributes {
     /// The value's text, byte for byte as flannel writes it (flannel-behaviour §5.2).
     #[must_use]
@@ -157,7 +163,7 @@ impl LeaseAttributes {
 
     /// Reads a value with members in any order and letter case.
     pub fn parse(text: &[u8]) -> Result<Self, ValueError> {
-        let members = RawMembers::parse_raw(text).map_err(|e| ValueError::Json(e.to_string()))?;
+        let members = Picked::parse(text, MEMBERS).map_err(|e| ValueError::Json(e.to_string()))?;
         Ok(LeaseAttributes {
             public_ip: read(&members, "PublicIP")?.unwrap_or(Ipv4Addr::UNSPECIFIED),
             public_ipv6: read(&members, "PublicIPv6")?,
@@ -176,7 +182,7 @@ impl LeaseAttributes {
 }
 
 /// A name as long as a host's may be: it stands in log lines, which it must not forge.
-fn read_word(members: &RawMembers, key: &'static str) -> Result<Option<String>, ValueError> {
+fn read_word(members: &Members, key: &'static str) -> Result<Option<String>, ValueError> {
     let is_word =
         |text: &str| text.len() <= LONGEST_NAME && !text.contains(|c: char| c.is_control() || c == ' ');
     match read::<String>(members, key)? {
@@ -198,7 +204,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(
-    members: &RawMembers<'a>,
+    members: &Members<'a>,
     key: &'static str,
 ) -> Result<Option<T>, ValueError> {
     members.decode(key).map_err(|e| ValueError::Member { key, why: e.to_string() })
@@ -236,10 +242,17 @@ impl fmt::Display for Lease {
 pub struct Snapshot {
     /// The store's revision that this is the state of.
     pub revision: i64,
-    /// The leases, in the order of their keys.
-    pub leases: Vec<Lease>,
+    /// The leases, in the order of their keys: shared with the snapshots before and after, which differ in a few.
+    pub leases: Vec<Arc<Lease>>,
     /// What lies beside them and is no lease: skipped and named, never taken for "everyone left".
     pub junk: Vec<Junk>,
+}
+
+impl Snapshot {
+    /// The leases, one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.iter().map(Arc::as_ref)
+    }
 }
 
 impl Junk {

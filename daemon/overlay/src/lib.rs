@@ -4,6 +4,7 @@
 //! the daemon can be tested with two values and an assertion.
 
 mod acquire;
+mod backend_data;
 mod config;
 mod desired;
 mod device;
@@ -29,6 +30,7 @@ mod vxlan;
 mod wireguard;
 
 pub use acquire::{AcquireError, Claim, Node, Pods, claim, free_subnets};
+pub use backend_data::BackendData;
 pub use config::{
     BackendConfig, ConfigError, ExtensionConfig, FamilyConfig, Firewall, IpipConfig, Mode, NetworkConfig,
     VxlanConfig, WireguardConfig,

@@ -42,18 +42,24 @@ impl FromStr for Mac {
 
     /// Go's three notations, in which flannel's decoder reads one: colons, dashes, dots.
     fn from_str(text: &str) -> Result<Mac, ()> {
-        let separator = text.chars().find(|c| !c.is_ascii_hexdigit()).ok_or(())?;
-        let digits = if separator == '.' { 4 } else { 2 };
-        let is_group = |group: &str| group.len() == digits && group.bytes().all(|b| b.is_ascii_hexdigit());
-        if !matches!(separator, ':' | '-' | '.') || !text.split(separator).all(is_group) {
+        let (separator, digits) = match text.len() {
+            14 => (b'.', 4),
+            17 => (*text.as_bytes().get(2).ok_or(())?, 2),
+            _ => return Err(()),
+        };
+        if !matches!(separator, b':' | b'-' | b'.') || (separator == b'.') != (digits == 4) {
             return Err(());
         }
-        let hex: String = text.chars().filter(|c| *c != separator).collect();
-        let value = u64::from_str_radix(&hex, 16).map_err(|_| ())?;
-        match (hex.len(), value.to_be_bytes()) {
-            (12, [_, _, bytes @ ..]) => Ok(Mac(bytes)),
-            _ => Err(()),
+        let mut value = 0_u64;
+        for (at, byte) in text.bytes().enumerate() {
+            if at % (digits + 1) == digits {
+                (byte == separator).then_some(()).ok_or(())?;
+            } else {
+                value = value << 4 | u64::from(char::from(byte).to_digit(16).ok_or(())?);
+            }
         }
+        let [_, _, bytes @ ..] = value.to_be_bytes();
+        Ok(Mac(bytes))
     }
 }
 

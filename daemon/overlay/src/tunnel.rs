@@ -1,6 +1,6 @@
 //! The entries of tunnel devices: the difference between those that should be and those that are.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use crate::desired::Desired;
@@ -8,6 +8,7 @@ use crate::diff::Change;
 use crate::key::Key;
 use crate::mac::Mac;
 use crate::route::Actual;
+use crate::wireguard::FoundPeer;
 
 /// A neighbour entry of one of our tunnel devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +47,7 @@ pub struct Difference {
 
 /// The devices are ours alone, so every permanent entry that no lease asks for goes.
 pub fn difference(desired: &Desired, actual: &Actual) -> Difference {
-    let right: BTreeSet<&Neighbour> = actual.neighbours.iter().collect();
+    let right: HashSet<&Neighbour> = actual.neighbours.iter().collect();
     let wanted = |(&(index, address), &mac): (&(u32, IpAddr), &Mac)| Neighbour {
         index,
         address,
@@ -54,7 +55,7 @@ pub fn difference(desired: &Desired, actual: &Actual) -> Difference {
         permanent: true,
     };
     let neighbours = desired.neighbours.iter().map(wanted).filter(|n| !right.contains(n));
-    let placed: BTreeSet<&Forwarding> = actual.forwardings.iter().collect();
+    let placed: HashSet<&Forwarding> = actual.forwardings.iter().collect();
     let wanted = |(&(index, mac), &host): (&(u32, Mac), &IpAddr)| Forwarding {
         index,
         mac,
@@ -62,11 +63,11 @@ pub fn difference(desired: &Desired, actual: &Actual) -> Difference {
         permanent: true,
     };
     let forwardings = desired.forwardings.iter().map(wanted).filter(|f| !placed.contains(f));
-    let known = |index: u32, key: Key| actual.peers.iter().find(move |p| (p.index, p.key) == (index, key));
+    let known: HashMap<(u32, Key), &FoundPeer> = actual.peers.iter().map(|p| ((p.index, p.key), p)).collect();
     let peers = desired
         .peers
         .iter()
-        .filter(|((index, key), peer)| !known(*index, *key).is_some_and(|found| peer.is(found)))
+        .filter(|(end, peer)| !known.get(end).is_some_and(|found| peer.is(found)))
         .map(|(&(index, key), peer)| Change::PutPeer { index, key, peer: peer.clone() });
     Difference {
         puts: neighbours

@@ -111,7 +111,9 @@ pub fn passage(
     }
     let broken = |why| Problem::BackendData { subnet, why, lease: lease.to_string() };
     let vtep = Vtep::parse(data).map_err(broken)?;
-    if let Some(oif) = ground.reach.on_link(host).filter(|_| vxlan.direct_routing) {
+    if vxlan.direct_routing
+        && let Some(oif) = ground.reach.on_link(host)
+    {
         return Ok(Passage { hop: Hop { gateway: Some(host), oif, onlink: false }, through: None });
     }
     let end = end.ok_or_else(|| broken("this node has no tunnel end of that family".to_owned()))?;

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnetwork::IpNetwork;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::backend_data::BackendData;
 use crate::config::{Mode, NetworkConfig, WireguardConfig};
 use crate::device::{Device, Home, Tunnel, base_address};
-use crate::folded::Members;
+use crate::folded::Picked;
 use crate::ground::Ground;
 use crate::key::{Key, Secret};
 use crate::lease::{Lease, LeaseAttributes, Subnets};
@@ -72,21 +73,21 @@ pub struct Announced {
 impl Announced {
     /// `{"PublicKey":"…","Port":51820}`
     #[must_use]
-    pub fn to_data(&self) -> Value {
-        json!({"PublicKey": self.key.to_string(), "Port": self.port})
+    pub fn to_data(&self) -> BackendData {
+        json!({"PublicKey": self.key.to_string(), "Port": self.port}).into()
     }
 
     /// Reads a lease's data; the error says what is wrong with it.
-    pub fn parse(data: Option<&Value>) -> Result<Announced, String> {
-        let data = data.ok_or("there is none")?;
-        let members: Members =
-            serde_json::from_value(data.clone()).map_err(|_| format!("{data} is no JSON object"))?;
+    pub fn parse(data: Option<&BackendData>) -> Result<Announced, String> {
+        let data = data.ok_or("there is none")?.as_json();
+        let members = Picked::parse(data.as_bytes(), ["PublicKey", "Port"])
+            .map_err(|_| format!("{data} is no JSON object"))?;
         let text: String = members
-            .read("PublicKey")
+            .decode("PublicKey")
             .map_err(|e| format!("PublicKey: {e}"))?
             .ok_or("PublicKey is missing")?;
         let key = text.parse().map_err(|()| format!("PublicKey {text:?} is no key"))?;
-        let port = members.read::<u16>("Port").map_err(|e| format!("Port: {e}"))?.filter(|port| *port != 0);
+        let port = members.decode::<u16>("Port").map_err(|e| format!("Port: {e}"))?.filter(|port| *port != 0);
         Ok(Announced { key, port })
     }
 }

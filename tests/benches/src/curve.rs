@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::figure::Figure;
-use crate::rows::{COLD, REPAIR};
+use crate::rows::{COLD, REPAIR, TUNNEL};
 use crate::series::Series;
 
 const WIDTH: f64 = 860.0;
@@ -20,15 +20,17 @@ const BOTTOM: f64 = 310.0;
 const TEXT: &str = "#808890";
 const OURS: &str = "#2f81f7";
 const FLOOR: &str = "#3fb06b";
+const OURS_TUNNEL: &str = "#8957e5";
+const FLOOR_TUNNEL: &str = "#d29922";
 /// Where the histogram's bins end, in milliseconds; the last one is open.
 const BINS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, f64::INFINITY];
 
 /// Writes both into a folder, as far as their rows were measured.
 pub fn write(folder: &Path, figures: &[Figure]) -> Result<(), Error> {
-    let points = points(figures);
-    if !points.is_empty() {
+    let (routes, tunnel) = points(figures);
+    if !routes.is_empty() {
         let path = folder.join("scale.svg");
-        fs::write(&path, growth(&points)).map_err(Error::file(&path))?;
+        fs::write(&path, growth(&routes, &tunnel)).map_err(Error::file(&path))?;
     }
     let repairs: Vec<f64> = figures
         .iter()
@@ -42,21 +44,26 @@ pub fn write(folder: &Path, figures: &[Figure]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nodes, our time and the floor's, best values: the machine's other work is not part of the growth.
-fn points(figures: &[Figure]) -> Vec<[f64; 3]> {
-    let point = |figure: &Figure| {
+/// A number of nodes, our time and the floor's.
+type Point = [f64; 3];
+
+/// With routes alone and with a tunnel, best values: the machine's other work is not part of the growth.
+fn points(figures: &[Figure]) -> (Vec<Point>, Vec<Point>) {
+    let point = |figure: &&Figure| {
         let nodes = figure.work.strip_prefix(COLD)?.split(' ').next()?.parse().ok()?;
         Some([nodes, figure.ours.min(), figure.floor.as_ref().map(|floor| floor.series.min())?])
     };
-    figures.iter().filter_map(point).collect()
+    let (tunnel, routes): (Vec<&Figure>, Vec<&Figure>) =
+        figures.iter().partition(|figure| figure.work.ends_with(TUNNEL));
+    (routes.iter().filter_map(point).collect(), tunnel.iter().filter_map(point).collect())
 }
 
 /// Both axes logarithmic: a straight line of slope one is a cost for each node that stays the same.
-fn growth(points: &[[f64; 3]]) -> String {
+fn growth(routes: &[Point], tunnel: &[Point]) -> String {
     let x = |nodes: f64| LEFT + (nodes.log10() - 2.0) / 2.0 * (RIGHT - LEFT);
     let y = |ms: f64| BOTTOM - (ms.max(0.1).log10() + 1.0) / 4.0 * (BOTTOM - TOP);
     let mut text =
-        head("A cold start, by the number of nodes: from exec to the last route (best of several)");
+        head("A cold start, by the number of nodes: from exec to the last object (best of several)");
     for (value, name) in [(0.1, "0.1"), (1.0, "1"), (10.0, "10"), (100.0, "100"), (1000.0, "1000 ms")] {
         let at = y(value);
         line(&mut text, [LEFT, at, RIGHT, at], TEXT);
@@ -65,10 +72,10 @@ fn growth(points: &[[f64; 3]]) -> String {
     for nodes in [100.0, 300.0, 1_000.0, 3_000.0, 10_000.0] {
         label(&mut text, (x(nodes) - 14.0, BOTTOM + 20.0), &format!("{nodes:.0}"));
     }
-    for (index, colour) in [(1, OURS), (2, FLOOR)] {
-        let at = |point: &[f64; 3]| {
-            point.get(index).map(|ms| (x(point.first().copied().unwrap_or(100.0)), y(*ms)))
-        };
+    let curves = [(routes, 1, OURS), (routes, 2, FLOOR), (tunnel, 1, OURS_TUNNEL), (tunnel, 2, FLOOR_TUNNEL)];
+    for (points, index, colour) in curves.into_iter().filter(|(points, ..)| !points.is_empty()) {
+        let at =
+            |point: &Point| point.get(index).map(|ms| (x(point.first().copied().unwrap_or(100.0)), y(*ms)));
         let path: Vec<String> = points.iter().filter_map(at).map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         writeln!(
             text,
@@ -79,7 +86,12 @@ fn growth(points: &[[f64; 3]]) -> String {
     }
     legend(
         &mut text,
-        &[("ironbridged with etcd", OURS), ("a bare netlink loop over the same routes", FLOOR)],
+        &[
+            ("host-gw, from etcd", OURS),
+            ("a bare netlink loop", FLOOR),
+            ("vxlan, from etcd", OURS_TUNNEL),
+            ("a bare netlink loop", FLOOR_TUNNEL),
+        ],
     );
     text + "</svg>\n"
 }
@@ -139,7 +151,7 @@ fn legend(text: &mut String, names: &[(&str, &str)]) {
         )
         .ok();
         label(text, (x + 17.0, 350.0), name);
-        x += 220.0;
+        x += 190.0;
     }
 }
 
@@ -150,15 +162,18 @@ mod tests {
 
     #[test]
     fn a_cost_in_proportion_to_the_nodes_is_a_straight_line() {
-        let figure = |nodes: u32| {
+        let figure = |nodes: u32, end: &str| {
             Figure::new(
-                format!("{COLD}{nodes} leases"),
+                format!("{COLD}{nodes} leases{end}"),
                 Measure::Milliseconds,
                 &Series::of([f64::from(nodes) / 100.0]),
             )
             .floor(&Series::of([f64::from(nodes) / 200.0]), 2.0)
         };
-        let text = growth(&points(&[figure(100), figure(1_000), figure(10_000)]));
+        let tunnel = figure(1_000, TUNNEL);
+        let (routes, tunnel) = points(&[figure(100, ""), figure(1_000, ""), figure(10_000, ""), tunnel]);
+        assert_eq!(tunnel, [[1_000.0, 10.0, 5.0]]);
+        let text = growth(&routes, &tunnel);
         assert!(text.contains("points=\"70.0,242.5 455.0,175.0 840.0,107.5\""), "{text}");
     }
 

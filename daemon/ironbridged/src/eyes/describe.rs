@@ -74,7 +74,7 @@ impl Sight {
             let view = views.borrow().clone();
             overview.store = store(&view);
             if let Some(snapshot) = &view.snapshot {
-                overview.leases = snapshot.leases.iter().map(|lease| leased(lease, (&seen, ends))).collect();
+                overview.leases = snapshot.iter().map(|lease| leased(lease, (&seen, ends))).collect();
                 overview.network = seen.place.as_ref().map(|p| network(p, snapshot)).unwrap_or_default();
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use overlay::{BackendConfig, Errand, ExtensionConfig, LeaseAttributes, Snapshot, Subnets};
+use overlay::{BackendConfig, BackendData, Errand, ExtensionConfig, LeaseAttributes, Snapshot, Subnets};
 
 use super::Assignment;
 use crate::commands::{self, CommandError};
@@ -94,6 +94,6 @@ fn run_if(
     attributes: &LeaseAttributes,
 ) -> Result<(), CommandError> {
     let Some(line) = line else { return Ok(()) };
-    let data = attributes.backend_data.as_ref().and_then(|data| data.as_str()).unwrap_or_default();
-    commands::run((name, line), variables, data).map(drop)
+    let data = attributes.backend_data.as_ref().and_then(BackendData::text).unwrap_or_default();
+    commands::run((name, line), variables, &data).map(drop)
 }

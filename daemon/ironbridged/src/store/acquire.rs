@@ -1,21 +1,22 @@
 //! Getting a lease: decide by a snapshot, write with a comparison, and begin again when another node was faster.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use overlay::{Claim, Lease, LeaseAttributes, NetworkConfig, Node, Snapshot};
+use overlay::{Claim, Lease, LeaseAttributes, NetworkConfig, Node, Snapshot, Subnets};
 
 use super::backoff::random_below;
 use super::{Backoff, Held, LeaseStore, StoreError};
 
 /// What a node asks for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Application<'a> {
     /// The network that the subnet comes from.
     pub config: &'a NetworkConfig,
     /// Who asks, and what it had before.
     pub node: &'a Node,
-    /// What the lease shall tell the peers.
-    pub attributes: &'a LeaseAttributes,
+    /// What the lease shall tell the peers, given the one that the node has already.
+    pub publish: &'a (dyn Fn(Option<&Lease>) -> LeaseAttributes + Sync),
     /// How long it lasts without renewal.
     pub ttl: Duration,
 }
@@ -49,20 +50,20 @@ pub async fn acquire<S: LeaseStore>(
 }
 
 async fn attempt<S: LeaseStore>(store: &mut S, application: &Application<'_>) -> Result<Held, StoreError> {
-    let Application { config, node, attributes, ttl } = *application;
+    let Application { config, node, publish, ttl } = *application;
     let snapshot = store.snapshot().await?;
     let claim = overlay::claim(config, &snapshot, node, &mut random_below)?;
-    let create = match claim {
-        Claim::Retake(lease) => return store.retake(&lease, attributes, ttl).await,
-        Claim::Create(subnets) => subnets,
+    let (create, attributes) = match claim {
+        Claim::Retake(lease) => return store.retake(&lease, &publish(Some(&lease)), ttl).await,
+        Claim::Create(subnets) => (subnets, publish(None)),
         Claim::Replace { delete, create } => {
             tracing::warn!(lease = %delete, "the lease does not fit the network configuration any more: replacing it");
             store.delete(&delete).await?;
-            create
+            (create, publish(Some(&delete)))
         }
     };
-    let held = store.create(&create, attributes, ttl).await?;
-    match collision(&snapshot, &store.snapshot().await?, &held) {
+    let held = store.create(&create, &attributes, ttl).await?;
+    match collision(&snapshot, &store.snapshot_at(held.lease.revision).await?, &held) {
         None => Ok(held),
         Some(other) => {
             tracing::warn!(ours = %held.lease, %other, "another lease came to be at the same time: withdrawing ours");
@@ -79,9 +80,9 @@ fn collision<'a>(before: &Snapshot, after: &'a Snapshot, held: &Held) -> Option<
     let clashes = |other: &Lease| {
         other.subnets.overlaps(&ours.subnets) || same_address(&ours.attributes, &other.attributes)
     };
-    let is_new = |other: &&Lease| before.leases.iter().all(|known| known.subnets != other.subnets);
+    let known: HashSet<Subnets> = before.leases.iter().map(|lease| lease.subnets).collect();
+    let is_new = |other: &&Lease| !known.contains(&other.subnets);
     after
-        .leases
         .iter()
         .filter(|other| other.subnets != ours.subnets && other.revision <= ours.revision)
         .filter(is_new)
@@ -111,7 +112,8 @@ mod tests {
     }
 
     fn collides(ours: &Lease, theirs: Lease) -> bool {
-        let snapshot = Snapshot { revision: 9, leases: vec![ours.clone(), theirs], junk: vec![] };
+        let snapshot =
+            Snapshot { revision: 9, leases: vec![ours.clone().into(), theirs.into()], junk: vec![] };
         let held = Held { lease: ours.clone(), ttl: Duration::from_secs(1), expires: None };
         collision(&Snapshot::default(), &snapshot, &held).is_some()
     }
@@ -120,8 +122,9 @@ mod tests {
     fn a_lease_that_the_decision_knew_of_is_no_collision() {
         let ours = lease("10.5.1.0-24", "192.0.2.1", 6);
         let reservation = lease("10.9.0.0-24", "192.0.2.1", 5);
-        let before = Snapshot { revision: 5, leases: vec![reservation.clone()], junk: vec![] };
-        let after = Snapshot { revision: 6, leases: vec![ours.clone(), reservation], junk: vec![] };
+        let before = Snapshot { revision: 5, leases: vec![reservation.clone().into()], junk: vec![] };
+        let after =
+            Snapshot { revision: 6, leases: vec![ours.clone().into(), reservation.into()], junk: vec![] };
         let held = Held { lease: ours, ttl: Duration::from_secs(1), expires: None };
         assert!(collision(&before, &after, &held).is_none());
     }

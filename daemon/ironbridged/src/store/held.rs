@@ -34,7 +34,7 @@ impl Held {
             return Ok(());
         }
         let subnets = self.lease.subnets;
-        let found = snapshot.leases.iter().find(|lease| lease.subnets == subnets);
+        let found = snapshot.iter().find(|lease| lease.subnets == subnets);
         match found {
             Some(lease) => self.check_owner(&lease.attributes),
             None if snapshot.junk.iter().any(|junk| junk.key == subnets.to_key()) => {
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn another_nodes_attributes_in_our_place_are_theft_issue_1343() {
         let theirs = lease(r#"{"PublicIP":"192.0.2.9","Node":"thief"}"#, 9);
-        let snapshot = Snapshot { revision: 9, leases: vec![theirs], junk: vec![] };
+        let snapshot = Snapshot { revision: 9, leases: vec![theirs.into()], junk: vec![] };
         let stolen = held(r#"{"PublicIP":"192.0.2.1","Node":"me"}"#).check(&snapshot).unwrap_err();
         assert_eq!(stolen.to_string(), "the lease for 10.5.1.0/24 now belongs to node thief at 192.0.2.9");
     }

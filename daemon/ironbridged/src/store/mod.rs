@@ -44,6 +44,10 @@ pub trait LeaseStore: Send + 'static {
     /// Every lease at one moment, in one read.
     fn snapshot(&mut self) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
 
+    /// Every lease at the moment of that revision, or of a later one, after a [`LeaseStore::snapshot`]: of a store that
+    /// can be followed it costs no further read.
+    fn snapshot_at(&mut self, revision: i64) -> impl Future<Output = Result<Snapshot, StoreError>> + Send;
+
     /// Writes a lease that must not exist yet; [`StoreError::Taken`] when somebody was faster.
     fn create(
         &mut self,
@@ -67,8 +71,9 @@ pub trait LeaseStore: Send + 'static {
     /// Deletes a lease of a snapshot if it is still as the snapshot had it. One that is gone already is deleted.
     fn delete(&mut self, lease: &Lease) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Keeps `views` at the newest complete snapshot until every receiver is dropped. Reconnects by itself, for ever.
-    fn watch(&self, views: watch::Sender<View>) -> impl Future<Output = ()> + Send + 'static;
+    /// Keeps `views` at the newest complete snapshot until every receiver is dropped. Reconnects by itself, for ever. Goes
+    /// on from the last snapshot, where the store can.
+    fn watch(&mut self, views: watch::Sender<View>) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// The stores that there are.
@@ -113,6 +118,13 @@ impl LeaseStore for Store {
         }
     }
 
+    async fn snapshot_at(&mut self, revision: i64) -> Result<Snapshot, StoreError> {
+        match self {
+            Store::Etcd(store) => store.snapshot_at(revision).await,
+            Store::File(store) => store.snapshot_at(revision).await,
+        }
+    }
+
     async fn create(
         &mut self,
         subnets: &Subnets,
@@ -151,7 +163,7 @@ impl LeaseStore for Store {
         }
     }
 
-    fn watch(&self, views: watch::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
+    fn watch(&mut self, views: watch::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
         let watching = match self {
             Store::Etcd(store) => (Some(store.watch(views)), None),
             Store::File(store) => (None, Some(store.watch(views))),

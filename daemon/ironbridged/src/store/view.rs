@@ -98,8 +98,9 @@ impl View {
 }
 
 fn says_the_same(old: &Snapshot, new: &Snapshot) -> bool {
-    let same = |(a, b): (&Lease, &Lease)| {
-        a.subnets == b.subnets && a.reserved == b.reserved && a.attributes == b.attributes
+    let same = |(a, b): (&Arc<Lease>, &Arc<Lease>)| {
+        Arc::ptr_eq(a, b)
+            || (a.subnets == b.subnets && a.reserved == b.reserved && a.attributes == b.attributes)
     };
     old.leases.len() == new.leases.len()
         && old.leases.iter().zip(&new.leases).all(same)
@@ -114,7 +115,7 @@ mod tests {
         let subnets = overlay::Subnets::parse_key("10.5.1.0-24").unwrap();
         let attributes = overlay::LeaseAttributes::parse(br#"{"PublicIP":"192.0.2.1"}"#).unwrap();
         let lease = Lease { subnets, attributes, reserved: false, revision };
-        Snapshot { revision, leases: vec![lease], junk: vec![] }
+        Snapshot { revision, leases: vec![lease.into()], junk: vec![] }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use etcd_client::PutOptions;
 use ironbridged::store::{EtcdStore, LeaseStore, StoreError};
-use server::{PREFIX, Server, etcd_leases, quick};
+use server::{PREFIX, Server, etcd_leases, quick, revision};
 use store_support::nodes::Applicant;
 use store_support::{NETWORK, World, follow, is_live, keys, until};
 
@@ -44,6 +44,26 @@ async fn no_etcd_lease_is_left_over_by_lost_races_restarts_and_renewals() {
 }
 
 #[tokio::test]
+async fn a_watcher_goes_on_from_the_snapshot_and_misses_nothing_in_between() {
+    let server = Server::start().await;
+    let mut client = server.client().await;
+    server.put("10.5.1.0-24", r#"{"PublicIP":"192.0.2.1"}"#).await;
+    server.put("10.5.2.0-24", r#"{"PublicIP":"192.0.2.2"}"#).await;
+    let mut store = server.store();
+    assert_eq!(store.snapshot().await.unwrap().leases.len(), 2);
+    server.put("10.5.3.0-24", r#"{"PublicIP":"192.0.2.3"}"#).await;
+    let at = revision(&mut client).await;
+    let later = store.snapshot_at(at).await.unwrap();
+    assert_eq!(later.leases.len(), 3);
+    assert!(later.revision >= at, "{} of {at}", later.revision);
+    server.remove("10.5.1.0-24").await;
+    server.put("10.5.4.0-24", r#"{"PublicIP":"192.0.2.4"}"#).await;
+    let mut seen = follow(&mut store);
+    let want = ["10.5.2.0-24", "10.5.3.0-24", "10.5.4.0-24"];
+    until(&mut seen, "what came and went meanwhile", |view| keys(view) == want).await;
+}
+
+#[tokio::test]
 async fn another_time_to_live_gets_another_etcd_lease_and_spares_a_shared_one() {
     let server = Server::start().await;
     let mut client = server.client().await;
@@ -63,8 +83,8 @@ async fn another_time_to_live_gets_another_etcd_lease_and_spares_a_shared_one() 
 #[tokio::test]
 async fn a_burst_of_leases_is_a_few_snapshots_and_each_is_complete() {
     let server = Server::start().await;
-    let store = server.store();
-    let mut seen = follow(&store);
+    let mut store = server.store();
+    let mut seen = follow(&mut store);
     until(&mut seen, "live", is_live).await;
     let mut client = server.client().await;
     let writer = tokio::spawn(async move {
@@ -97,7 +117,7 @@ async fn an_endpoint_that_is_down_is_passed_over_as_in_flannels_default_list() {
     for _ in 0..5 {
         store.config().await.unwrap();
     }
-    until(&mut follow(&store), "live", is_live).await;
+    until(&mut follow(&mut store), "live", is_live).await;
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn a_killed_etcd_changes_nothing_and_what_happened_meanwhile_is_seen_after
     let mut store = server.store();
     let one = Applicant::new(1).acquire(&mut store).await.unwrap();
     let two = Applicant::new(2).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "both", |view| keys(view).len() == 2).await;
     server.kill();
     let view = until(&mut seen, "stale", |view| !is_live(view)).await;
@@ -57,7 +57,7 @@ async fn an_etcd_that_lost_its_data_is_followed_from_its_new_beginning() {
     server.put_config(NETWORK).await;
     let mut store = server.store();
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "the lease", |view| keys(view).len() == 1).await;
     server.kill();
     server.lose_data();
@@ -80,7 +80,7 @@ async fn a_hung_etcd_is_noticed_by_watch_and_requests_and_recovered_from() {
     options.timing.request = Duration::from_secs(2);
     let mut store = EtcdStore::new(options);
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "live", is_live).await;
     server.signal("-STOP");
     let began = Instant::now();
@@ -111,7 +111,7 @@ async fn a_deletion_that_is_compacted_while_a_watch_begins_is_seen_issue_2470() 
     let leaving = format!("{PREFIX}/subnets/10.5.2.0-24");
     for round in 0..100_u32 {
         client.put(leaving.as_str(), r#"{"PublicIP":"192.0.2.2"}"#, None).await.unwrap();
-        let mut seen = follow(&server.store());
+        let mut seen = follow(&mut server.store());
         let began = Instant::now();
         while began.elapsed() < Duration::from_micros(100) * round {
             tokio::task::yield_now().await;
@@ -130,8 +130,8 @@ async fn a_watch_that_fell_behind_a_compaction_is_begun_anew_issue_2471() {
     let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(logger);
     let server = Server::start().await;
-    let store = server.store();
-    let mut seen = follow(&store);
+    let mut store = server.store();
+    let mut seen = follow(&mut store);
     until(&mut seen, "live", is_live).await;
     // The watcher lives on this thread, which stands still meanwhile, as a suspended machine does.
     let endpoint = server.endpoint();

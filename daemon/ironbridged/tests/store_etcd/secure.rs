@@ -36,7 +36,7 @@ async fn a_login_is_used_and_survives_a_restart_that_forgets_all_tokens() {
     let mut server = with_auth().await;
     let mut store = login(&server, "flannel", "hunter2");
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "the lease", |view| keys(view).len() == 1).await;
     server.kill();
     until(&mut seen, "stale", |view| !is_live(view)).await;
@@ -58,7 +58,7 @@ async fn a_wrong_password_is_told_without_telling_it() {
         assert!(!refused.is_outage(), "{refused}");
         let texts = format!("{refused} {refused:?} {store:?}");
         assert!(!texts.contains("sesame"), "{texts}");
-        let mut seen = follow(&store);
+        let mut seen = follow(&mut store);
         let why = |view: &ironbridged::store::View| match &view.state {
             StoreState::Stale { why, .. } => why.contains("--etcd-username"),
             StoreState::Live => false,
@@ -76,7 +76,7 @@ async fn a_missing_permission_is_named_and_never_an_empty_store() {
     let denied = store.snapshot().await.unwrap_err();
     assert!(matches!(denied, StoreError::Denied { .. }), "{denied}");
     assert!(denied.to_string().contains(PREFIX), "{denied}");
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     let denied = |view: &ironbridged::store::View| matches!(&view.state, StoreState::Stale { why, .. } if why.contains("permission"));
     assert!(until(&mut seen, "denied", denied).await.snapshot.is_none());
 }
@@ -104,7 +104,7 @@ async fn a_ca_alone_is_used_unlike_flannels_and_a_wrong_or_missing_one_is_an_err
     server.put_config(NETWORK).await;
     let mut store = encrypted(&server, Some("ca.crt"), None);
     Applicant::new(1).acquire(&mut store).await.unwrap();
-    until(&mut follow(&store), "the lease", |view| keys(view).len() == 1).await;
+    until(&mut follow(&mut store), "the lease", |view| keys(view).len() == 1).await;
     for ca in [Some("other.crt"), None] {
         let refused = encrypted(&server, ca, None).config().await.unwrap_err();
         assert!(refused.to_string().contains("certificate"), "{ca:?}: {refused}");
@@ -126,5 +126,5 @@ async fn a_client_certificate_is_shown_and_rotated_without_a_restart() {
     server.restart();
     server.client().await;
     store.config().await.unwrap();
-    until(&mut follow(&store), "live", is_live).await;
+    until(&mut follow(&mut store), "live", is_live).await;
 }

@@ -94,7 +94,7 @@ async fn a_directory_that_vanishes_is_an_outage_and_not_an_exodus() {
     world.put_config(NETWORK).await;
     let mut store = world.store();
     Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "the lease", |view| keys(view).len() == 1).await;
     let aside = world.root.path().with_extension("aside");
     fs::rename(world.root.path(), &aside).unwrap();

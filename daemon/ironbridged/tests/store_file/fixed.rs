@@ -51,7 +51,7 @@ async fn a_changed_json_file_is_seen_and_a_broken_one_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (path, mut store) = fixed(directory.path());
     let held = Applicant::new(2).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     let view = until(&mut seen, "two", |view| keys(view).len() == 2).await;
     assert_eq!(view.snapshot.unwrap().junk.len(), 1);
     replace(&path, &FIXED[..60]);
@@ -71,7 +71,7 @@ async fn a_json_file_that_is_not_there_yet_is_waited_for() {
     let path = directory.path().join("later.json");
     let mut store = FileStore::new(&path);
     assert!(store.config().await.unwrap_err().is_outage());
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     replace(&path, FIXED);
     until(&mut seen, "two", |view| keys(view).len() == 2).await;
 }

@@ -33,7 +33,7 @@ pub trait World {
 pub const NETWORK: &str = r#"{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}"#;
 
 /// Follows a store in a task that ends with the receiver.
-pub fn follow<S: LeaseStore>(store: &S) -> watch::Receiver<View> {
+pub fn follow<S: LeaseStore>(store: &mut S) -> watch::Receiver<View> {
     let (views, seen) = View::channel();
     tokio::spawn(store.watch(views));
     seen

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ironbridged::store::{Application, Held, LeaseStore, StoreError, acquire};
-use overlay::{LeaseAttributes, NetworkConfig, Node, Subnets};
+use overlay::{Lease, LeaseAttributes, NetworkConfig, Node, Subnets};
 
 /// A node as a daemon on it describes itself.
 #[derive(Debug, Clone)]
@@ -71,7 +71,8 @@ impl Applicant {
     pub async fn acquire<S: LeaseStore>(&self, store: &mut S) -> Result<Held, StoreError> {
         let config: NetworkConfig = store.config().await?;
         let Applicant { node, attributes, ttl } = self;
-        let application = Application { config: &config, node, attributes, ttl: *ttl };
+        let publish = |_: Option<&Lease>| attributes.clone();
+        let application = Application { config: &config, node, publish: &publish, ttl: *ttl };
         acquire(store, &application).await
     }
 }

@@ -81,7 +81,7 @@ pub async fn a_restarted_node_gets_its_subnet_again_and_writes_only_what_changed
     let again = Applicant::new(1).acquire(&mut world.store()).await.unwrap();
     assert_eq!(again.lease, first.lease, "the same revision: nothing was written");
     let mut moved = Applicant::named(9, Some("node-1"));
-    moved.attributes.backend_data = Some(serde_json::json!({"VNI": 1}));
+    moved.attributes.backend_data = Some(serde_json::json!({"VNI": 1}).into());
     let moved = moved.acquire(&mut world.store()).await.unwrap();
     assert_eq!(moved.lease.subnets, first.lease.subnets, "a change of address keeps the subnet: flannel#760");
     assert!(moved.lease.revision > first.lease.revision);
@@ -97,7 +97,7 @@ pub async fn a_renewal_writes_nothing_that_others_see<W: World>(world: &W) {
     world.put_config(NETWORK).await;
     let mut store = world.store();
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "the lease", |view| !keys(view).is_empty()).await;
     let before = seen.borrow_and_update().clone();
     tokio::time::sleep(Duration::from_millis(30)).await;
@@ -112,7 +112,7 @@ pub async fn a_stolen_lease_is_noticed_and_not_taken_back_issue_1343<W: World>(w
     world.put_config(NETWORK).await;
     let mut store = world.store();
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     let key = held.lease.subnets.to_key();
     let theirs = r#"{"PublicIP":"192.0.2.66","PublicIPv6":null,"BackendType":"host-gw"}"#;
     until(&mut seen, "ours", |view| held_by(view, &held).is_ok()).await;
@@ -133,7 +133,7 @@ pub async fn a_deleted_lease_is_noticed_and_the_same_subnet_taken_again_issue_90
     let mut store = world.store();
     Applicant::new(2).acquire(&mut store).await.unwrap();
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "both", |view| keys(view).len() == 2).await;
     world.remove(&held.lease.subnets.to_key()).await;
     until(&mut seen, "gone", |view| matches!(held_by(view, &held), Err(StoreError::Gone { .. }))).await;
@@ -160,7 +160,7 @@ pub async fn junk_removes_nobody<W: World>(world: &W) {
     world.put_config(NETWORK).await;
     let mut store = world.store();
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "the lease", |view| !keys(view).is_empty()).await;
     world.put("nonsense", "x").await;
     world.put("10.5.300.0-24", "{}").await;
@@ -237,7 +237,7 @@ pub async fn a_wiped_store_is_seen_as_wiped_and_filled_again<W: World>(world: &W
     world.put_config(NETWORK).await;
     let mut store = world.store();
     let held = Applicant::new(1).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "the lease", |view| !keys(view).is_empty()).await;
     assert!(!seen.borrow().is_wiped());
     world.wipe().await;
@@ -255,7 +255,7 @@ pub async fn an_expired_lease_is_seen_to_go_and_its_subnet_is_free<W: World>(wor
     let stays = Applicant::new(2).acquire(&mut store).await.unwrap();
     let ttl = Duration::from_secs(1);
     let held = Applicant::new(1).with_ttl(ttl).acquire(&mut store).await.unwrap();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     until(&mut seen, "both", |view| keys(view).len() == 2).await;
     world.pass(held.ttl).await;
     until(&mut seen, "expired", |view| keys(view) == [stays.lease.subnets.to_key()]).await;
@@ -267,7 +267,7 @@ pub async fn an_expired_lease_is_seen_to_go_and_its_subnet_is_free<W: World>(wor
 pub async fn a_watcher_sees_nodes_come_change_and_leave<W: World>(world: &W) {
     world.put_config(NETWORK).await;
     let mut store = world.store();
-    let mut seen = follow(&store);
+    let mut seen = follow(&mut store);
     let view = until(&mut seen, "live", |view| view.state == StoreState::Live).await;
     assert!(view.snapshot.is_some() && keys(&view).is_empty() && !view.is_wiped());
     let one = Applicant::new(1).acquire(&mut store).await.unwrap();

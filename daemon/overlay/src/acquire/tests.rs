@@ -33,7 +33,7 @@ fn node(ip: &str) -> Node {
 }
 
 fn snapshot(leases: Vec<Lease>) -> Snapshot {
-    Snapshot { revision: 1, leases, junk: Vec::new() }
+    Snapshot { revision: 1, leases: leases.into_iter().map(Into::into).collect(), junk: Vec::new() }
 }
 
 fn decide(config: &NetworkConfig, leases: Vec<Lease>, node: &Node) -> Result<Claim, AcquireError> {

@@ -36,7 +36,10 @@ fn lease(key: &str, v4: &str, v6: &str) -> Lease {
 
 fn decide(leases: Vec<Lease>) -> Desired {
     let own = Subnets::parse_key("10.3.1.0-24&fd03:0:0:1::-64").unwrap();
-    on_ground(&Snapshot { revision: 1, leases, junk: vec![] }, &own)
+    on_ground(
+        &Snapshot { revision: 1, leases: leases.into_iter().map(Into::into).collect(), junk: vec![] },
+        &own,
+    )
 }
 
 fn on_ground(snapshot: &Snapshot, own: &Subnets) -> Desired {
@@ -105,7 +108,7 @@ fn issue_805_shared_addresses_and_shared_subnets_are_found() {
 fn junk_is_named_and_changes_no_route() {
     let own = Subnets::parse_key("10.3.1.0-24").unwrap();
     let junk = vec![Junk { key: "/x/subnets/hello".into(), reason: "not a lease".into() }];
-    let snapshot = Snapshot { revision: 1, leases: vec![lease("10.3.2.0-24", "192.0.2.2", "")], junk };
+    let snapshot = Snapshot { revision: 1, leases: vec![lease("10.3.2.0-24", "192.0.2.2", "").into()], junk };
     let wanted = on_ground(&snapshot, &own);
     assert_eq!((wanted.routes.len(), wanted.problems.len()), (1, 1));
 }

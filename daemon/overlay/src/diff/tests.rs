@@ -1,5 +1,7 @@
 //! The difference against a model of the kernel: whatever was there, applying the changes gives what is desired.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;

@@ -62,7 +62,7 @@ fn values_have_flannels_bytes() {
     let full = LeaseAttributes {
         public_ipv6: Some("fd00::1".parse().unwrap()),
         backend_type: "vxlan".into(),
-        backend_data: Some(serde_json::json!({"VNI": 1})),
+        backend_data: Some(serde_json::json!({"VNI": 1}).into()),
         node: Some("a".into()),
         ..bare()
     };

@@ -65,7 +65,12 @@ fn decide(backend: &str, leases: Vec<Lease>) -> Desired {
     let own = Subnets::parse_key("10.3.1.0-24&fd03:0:0:1::-64").unwrap();
     let (uplink, ends) = (uplink(), ends());
     let ground = Ground { uplink: &uplink, ends: &ends, reach: &reach };
-    desired(&config(backend), &Snapshot { revision: 1, leases, junk: vec![] }, &own, ground)
+    desired(
+        &config(backend),
+        &Snapshot { revision: 1, leases: leases.into_iter().map(Into::into).collect(), junk: vec![] },
+        &own,
+        ground,
+    )
 }
 
 fn net(text: &str) -> IpNetwork {

@@ -20,7 +20,12 @@ fn decide(backend: &str, leases: Vec<Lease>) -> Desired {
     let second = if backend.contains("auto") { 31 } else { 32 };
     let (uplink, ends) = (Uplink::default(), Ends { v4: end(31), v6: end(second) });
     let ground = Ground { uplink: &uplink, ends: &ends, reach: &Reach::default() };
-    desired(&config, &Snapshot { revision: 1, leases, junk: vec![] }, &own, ground)
+    desired(
+        &config,
+        &Snapshot { revision: 1, leases: leases.into_iter().map(Into::into).collect(), junk: vec![] },
+        &own,
+        ground,
+    )
 }
 
 fn key(n: u8) -> Key {
@@ -101,7 +106,7 @@ fn issue_k3s_5216_a_new_key_replaces_the_old_one_and_a_peer_that_roams_is_left_a
 #[test]
 fn broken_data_and_a_key_of_two_hosts_are_named() {
     let mut broken = lease(2, "192.0.2.2", key(2));
-    broken.attributes.backend_data = Some(json!({"PublicKey": "short"}));
+    broken.attributes.backend_data = Some(json!({"PublicKey": "short"}).into());
     let wanted = decide("", vec![broken, lease(3, "192.0.2.3", key(3)), lease(4, "192.0.2.4", key(3))]);
     let texts: Vec<String> = wanted.problems.iter().map(ToString::to_string).collect();
     assert!(texts[0].contains("\"short\" is no key"), "{texts:?}");

@@ -34,7 +34,7 @@ pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
         // All live to the end: the kernel would take one with thousands of routes down while the next is measured.
         let nodes: Vec<Node> = (0..effort.rounds(ROUNDS)).map(|_| node()).collect();
         for node in &nodes {
-            floor.push(least(programs, (node, UPLINK), leases)?);
+            floor.push(least(programs, (node, "routes", UPLINK), leases)?);
             ours.push(Arena::new(programs, node)?.settle(leases)?);
         }
         let work = format!("daemon, {leases} leases to the last route");
@@ -60,10 +60,14 @@ fn node() -> Node {
     node
 }
 
-/// The floor's time in milliseconds; its routes are gone afterwards.
-pub(super) fn least(programs: &Programs, (node, uplink): (&Node, &str), leases: u32) -> Result<f64, Error> {
+/// The floor's time in milliseconds, for `routes` by an uplink or through a `tunnel`; its routes are gone afterwards.
+pub(super) fn least(
+    programs: &Programs,
+    (node, kind, device): (&Node, &str, &str),
+    leases: u32,
+) -> Result<f64, Error> {
     let mut command = Command::new(programs.floor("routes"));
-    command.arg(uplink).arg(leases.to_string());
+    command.arg(kind).arg(device).arg(leases.to_string());
     let output = node.output(command);
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     Ok(number("routes", text.trim())? / 1e3)

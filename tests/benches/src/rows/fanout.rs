@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use kernel::{Event, Group, Monitor};
 use netns_fixtures::{Daemon, DaemonOptions, Node, Space, Underlay};
 
+use super::cluster::Cluster;
 use super::daemon::subnet;
 use super::simulator::Simulator;
 use crate::error::Error;
@@ -29,7 +30,7 @@ pub fn run(_: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
     for (at, node) in underlay.nodes().iter().enumerate() {
         node.run(&format!("ip address add 10.200.255.{}/16 dev eth0", at + 1));
     }
-    let simulator = Simulator::start(underlay.hub(), underlay.hub_ip());
+    let simulator = Simulator::start((underlay.hub(), underlay.hub_ip()), Cluster::HostGw);
     simulator.fill(PEERS)?;
     let options = DaemonOptions::etcd(&simulator.endpoint());
     let mut daemons: Vec<Daemon> =

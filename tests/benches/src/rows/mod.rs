@@ -3,6 +3,7 @@
 mod attach;
 mod chain;
 mod chained;
+mod cluster;
 mod counts;
 mod crowd;
 mod daemon;
@@ -16,7 +17,7 @@ mod simulator;
 mod workers;
 
 pub use repairs::REPAIR;
-pub use scale::COLD;
+pub use scale::{COLD, TUNNEL};
 use serde_json::{Value, json};
 
 use crate::error::Error;

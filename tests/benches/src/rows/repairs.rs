@@ -7,6 +7,7 @@ use kernel::nft::{Family, Nft, Table};
 use kernel::{Route, Rtnl, sysctl};
 use netns_fixtures::{Daemon, DaemonOptions, Node, Space, Underlay};
 
+use super::cluster::Cluster;
 use super::daemon::subnet;
 use super::simulator::Simulator;
 use crate::error::Error;
@@ -65,7 +66,7 @@ const INJURIES: [Injury; 5] = [
 pub fn run(_: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
     let underlay = Underlay::new(1);
     underlay.node(0).run("ip address add 10.200.0.1/16 dev eth0");
-    let simulator = Simulator::start(underlay.hub(), underlay.hub_ip());
+    let simulator = Simulator::start((underlay.hub(), underlay.hub_ip()), Cluster::HostGw);
     simulator.fill(PEERS)?;
     let node = underlay.node(0);
     let _daemon = Daemon::ready(node, DaemonOptions::etcd(&simulator.endpoint()).flag("--ip-masq"));

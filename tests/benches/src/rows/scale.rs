@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use kernel::Rtnl;
 use netns_fixtures::{Daemon, DaemonOptions, Node, Space, Underlay};
 
+use super::cluster::Cluster;
 use super::counts::number;
 use super::daemon::{LIMIT, STEP, least, subnet};
-use super::simulator::{self, Simulator};
+use super::simulator::Simulator;
 use crate::error::Error;
 use crate::figure::{Beside, Figure, Measure};
 use crate::options::Effort;
@@ -18,7 +19,10 @@ use crate::series::Series;
 
 /// What the figures of the curve are called; `crate::curve` finds them by it.
 pub const COLD: &str = "cold start with ";
+/// What the names of those with a tunnel end with.
+pub const TUNNEL: &str = "(vxlan)";
 const SIZES: [u32; 6] = [100, 300, 1_000, 3_000, 5_000, 10_000];
+const VXLAN_SIZES: [u32; 3] = [1_000, 5_000, 10_000];
 /// From that size on the issue has a limit.
 const LIMITED: u32 = 5_000;
 const ROUNDS: usize = 6;
@@ -29,24 +33,52 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// Everything of one daemon beside one etcd.
 pub fn run(programs: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
     let mut figures = Vec::new();
-    for leases in SIZES {
-        let underlay = underlay();
-        let simulator = Simulator::start(underlay.hub(), underlay.hub_ip());
-        simulator.fill(leases)?;
-        let node = underlay.node(0);
-        let (mut ours, mut floor) = (Vec::new(), Vec::new());
-        for _ in 0..effort.rounds(ROUNDS) {
-            floor.push(least(programs, (node, "eth0"), leases)?);
-            ours.push(cold(node, &simulator, leases)?);
+    for (cluster, sizes) in [(Cluster::HostGw, SIZES.as_slice()), (Cluster::Vxlan, &VXLAN_SIZES)] {
+        for leases in sizes {
+            figures.push(growth(programs, (cluster, *leases), effort)?);
         }
-        let work = format!("{COLD}{leases} leases in etcd to the last route");
-        let (ours, floor) = (Series::of(ours), Series::of(floor));
-        let figure = Figure::new(work, Measure::Milliseconds, &ours);
-        let limit = (leases >= LIMITED).then_some(2.0);
-        figures.push(Figure { floor: Some(Beside { what: "floor", series: floor, limit }), ..figure });
     }
     figures.extend(standing(effort)?);
+    for cluster in [Cluster::Vxlan, Cluster::VxlanDualStack] {
+        figures.extend(standing_tunnel(cluster, effort)?);
+    }
     Ok(figures)
+}
+
+/// One size of a cluster, beside the floor.
+fn growth(programs: &Programs, (cluster, leases): (Cluster, u32), effort: Effort) -> Result<Figure, Error> {
+    let underlay = underlay();
+    let simulator = Simulator::start((underlay.hub(), underlay.hub_ip()), cluster);
+    simulator.fill(leases)?;
+    let node = underlay.node(0);
+    let (mut ours, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..effort.rounds(ROUNDS) {
+        floor.push(bare(programs, (node, cluster), leases)?);
+        ours.push(cold((node, cluster), &simulator, leases)?);
+    }
+    let what = match cluster {
+        Cluster::HostGw => "to the last route".to_owned(),
+        Cluster::Vxlan | Cluster::VxlanDualStack => {
+            format!("to the last neighbour, FDB entry and route {TUNNEL}")
+        }
+    };
+    let work = format!("{COLD}{leases} leases in etcd {what}");
+    let (ours, floor) = (Series::of(ours), Series::of(floor));
+    let figure = Figure::new(work, Measure::Milliseconds, &ours);
+    let limit = (leases >= LIMITED).then_some(2.0);
+    Ok(Figure { floor: Some(Beside { what: "floor", series: floor, limit }), ..figure })
+}
+
+/// The floor's time. Its tunnel device is there before, and goes afterwards.
+fn bare(programs: &Programs, (node, cluster): (&Node, Cluster), leases: u32) -> Result<f64, Error> {
+    if cluster == Cluster::HostGw {
+        return least(programs, (node, "routes", "eth0"), leases);
+    }
+    node.run("ip link add bare type vxlan id 4095 dev eth0 dstport 4789 nolearning");
+    node.run("ip link set bare up");
+    let took = least(programs, (node, "tunnel", "bare"), leases);
+    node.run("ip link delete bare");
+    took
 }
 
 /// A node whose uplink has all gateways on-link.
@@ -61,12 +93,12 @@ fn options(simulator: &Simulator) -> DaemonOptions {
 }
 
 /// Milliseconds from before the daemon's exec to its last route; nothing of it stays.
-fn cold(node: &Node, simulator: &Simulator, leases: u32) -> Result<f64, Error> {
+fn cold((node, cluster): (&Node, Cluster), simulator: &Simulator, leases: u32) -> Result<f64, Error> {
     let began = Instant::now();
     let mut daemon = Daemon::start(node, options(simulator));
     let took = node.inside(|| {
         let mut rtnl = Rtnl::open()?;
-        await_state(&mut rtnl, leases - 1, State::Routed)?;
+        await_state(&mut rtnl, (cluster, leases - 1), State::Routed)?;
         Ok::<_, Error>(began.elapsed().as_secs_f64() * 1e3)
     })?;
     daemon.await_ready();
@@ -74,6 +106,9 @@ fn cold(node: &Node, simulator: &Simulator, leases: u32) -> Result<f64, Error> {
     // Routes through objects go with these, and cannot be flushed themselves.
     node.run("ip nexthop flush proto 73");
     node.run("ip route flush proto 73");
+    if cluster != Cluster::HostGw {
+        node.run("ip link delete flannel.1");
+    }
     Ok(took)
 }
 
@@ -84,10 +119,9 @@ enum State {
 }
 
 /// Waits until that peer's subnet is routed to it, or is not any more: subnets are programmed in order.
-fn await_state(rtnl: &mut Rtnl, number: u32, state: State) -> Result<(), Error> {
+fn await_state(rtnl: &mut Rtnl, (cluster, number): (Cluster, u32), state: State) -> Result<(), Error> {
     let (deadline, within) = (Instant::now() + LIMIT, IpAddr::from(Ipv4Addr::from(subnet(number) + 1)));
-    let via = IpAddr::from(simulator::address(number, 0));
-    let other = IpAddr::from(simulator::address(number, 1));
+    let (via, other) = (cluster.gateway(number, 0), cluster.gateway(number, 1));
     loop {
         let gateway = rtnl.route_to(within)?.and_then(|route| route.gateway);
         if gateway.is_some_and(|gateway| gateway == via || gateway == other) == (state == State::Routed) {
@@ -106,7 +140,7 @@ fn await_state(rtnl: &mut Rtnl, number: u32, state: State) -> Result<(), Error> 
 /// Memory, requests to etcd, and processor time of a daemon that has its routes.
 fn standing(effort: Effort) -> Result<Vec<Figure>, Error> {
     let underlay = underlay();
-    let simulator = Simulator::start(underlay.hub(), underlay.hub_ip());
+    let simulator = Simulator::start((underlay.hub(), underlay.hub_ip()), Cluster::HostGw);
     simulator.fill(AT)?;
     let before = simulator.answered()?;
     let mut daemon = Daemon::ready(underlay.node(0), options(&simulator));
@@ -118,19 +152,39 @@ fn standing(effort: Effort) -> Result<Vec<Figure>, Error> {
         simulator.put(AT - 1, version % 2)?;
     }
     simulator.delete(AT - 1)?;
-    underlay.node(0).inside(|| await_state(&mut Rtnl::open()?, AT - 1, State::Gone))?;
+    underlay.node(0).inside(|| await_state(&mut Rtnl::open()?, (Cluster::HostGw, AT - 1), State::Gone))?;
     let asked = simulator.answered()? - before - f64::from(events) - 1.0;
     let id = daemon.running().id();
     let memory = status(id, "VmRSS:")?;
-    let span = if effort == Effort::Full { MINUTE } else { MINUTE / 6 };
-    let used = idle(id, span)?;
-    let count = |work: &str, value: f64| Figure::new(work, Measure::Count, &Series::of([value]));
+    let used = idle(id, span(effort))?;
     Ok(vec![
         count("resident memory of the daemon at 5,000 leases in etcd, KiB", memory).at_most(20.0 * 1024.0),
         count("requests to etcd from start to ready at 5,000 leases", start).at_most(12.0),
         count("requests to etcd for 11 changes of leases", asked).at_most(0.0),
         count("processor time of a daemon when nothing changes, µs a second", used).at_most(1_000.0),
     ])
+}
+
+/// Memory and processor time of a daemon that has its tunnel entries.
+fn standing_tunnel(cluster: Cluster, effort: Effort) -> Result<[Figure; 2], Error> {
+    let underlay = underlay();
+    let simulator = Simulator::start((underlay.hub(), underlay.hub_ip()), cluster);
+    simulator.fill(AT)?;
+    let mut daemon = Daemon::ready(underlay.node(0), options(&simulator));
+    let id = daemon.running().id();
+    let used = idle(id, span(effort))?;
+    let (memory, name) = (status(id, "VmRSS:")?, cluster.name());
+    let work = format!("resident memory of the daemon at 5,000 leases in etcd ({name}), KiB");
+    let idle = format!("processor time of a daemon when nothing changes ({name}), µs a second");
+    Ok([count(&work, memory).at_most(20.0 * 1024.0), count(&idle, used).at_most(1_000.0)])
+}
+
+fn count(work: &str, value: f64) -> Figure {
+    Figure::new(work, Measure::Count, &Series::of([value]))
+}
+
+fn span(effort: Effort) -> Duration {
+    if effort == Effort::Full { MINUTE } else { MINUTE / 6 }
 }
 
 /// A number of `/proc/PID/status` in KiB.
@@ -154,7 +208,7 @@ fn idle(id: u32, span: Duration) -> Result<f64, Error> {
         Ok(nanoseconds)
     };
     // What the last change still causes is not idleness.
-    std::thread::park_timeout(Duration::from_secs(2));
+    std::thread::park_timeout(Duration::from_secs(5));
     let (before, began) = (spent()?, Instant::now());
     while began.elapsed() < span {
         std::thread::park_timeout(span.saturating_sub(began.elapsed()));

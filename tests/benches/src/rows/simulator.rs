@@ -1,16 +1,15 @@
 //! Nodes that are not there: their leases are written, changed and deleted in a real etcd, through its JSON gateway.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use netns_fixtures::{Etcd, Node, Space};
 use serde_json::{Value, json};
 
-use super::daemon::subnet;
+use super::cluster::Cluster;
 use crate::error::Error;
 
-const CONFIG: &str = r#"{"Network":"20.0.0.0/8","SubnetLen":24,"Backend":{"Type":"host-gw"}}"#;
 const PREFIX: &str = "/coreos.com/network";
 /// Leases in one transaction; etcd takes 1.5 MB in one request.
 const TOGETHER: u32 = 2_000;
@@ -20,14 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Simulator<'w> {
     node: &'w Node,
     etcd: Etcd<'w>,
+    cluster: Cluster,
 }
 
 impl<'w> Simulator<'w> {
     /// On that node, reachable at that address.
-    pub fn start(node: &'w Node, address: &str) -> Self {
+    pub fn start((node, address): (&'w Node, &str), cluster: Cluster) -> Self {
         let etcd = Etcd::start_with(node, address, &["--max-txn-ops=10000"]);
-        etcd.put(&format!("{PREFIX}/config"), CONFIG);
-        Self { node, etcd }
+        etcd.put(&format!("{PREFIX}/config"), &cluster.config().to_string());
+        Self { node, etcd, cluster }
     }
 
     /// Where daemons find it.
@@ -39,7 +39,8 @@ impl<'w> Simulator<'w> {
     pub fn fill(&self, leases: u32) -> Result<(), Error> {
         let numbers: Vec<u32> = (0..leases).collect();
         for part in numbers.chunks(usize::try_from(TOGETHER).unwrap_or(1)) {
-            let puts: Vec<Value> = part.iter().map(|number| json!({"requestPut": put(*number, 0)})).collect();
+            let puts: Vec<Value> =
+                part.iter().map(|number| json!({"requestPut": self.lease(*number, 0)})).collect();
             self.post("kv/txn", &json!({"success": puts}))?;
         }
         Ok(())
@@ -47,12 +48,12 @@ impl<'w> Simulator<'w> {
 
     /// Writes one lease; the moment before the request was sent. Another `version` is another address.
     pub fn put(&self, number: u32, version: u32) -> Result<Instant, Error> {
-        self.post("kv/put", &put(number, version)).map(|(_, sent)| sent)
+        self.post("kv/put", &self.lease(number, version)).map(|(_, sent)| sent)
     }
 
     /// Deletes one lease.
     pub fn delete(&self, number: u32) -> Result<(), Error> {
-        self.post("kv/deleterange", &json!({"key": base64(key(number).as_bytes())})).map(drop)
+        self.post("kv/deleterange", &json!({"key": base64(self.key(number).as_bytes())})).map(drop)
     }
 
     /// How many unary requests of each kind it has answered.
@@ -65,6 +66,15 @@ impl<'w> Simulator<'w> {
                 && line.contains("unary")
         });
         Ok(calls.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    fn key(&self, number: u32) -> String {
+        format!("{PREFIX}/subnets/{}", self.cluster.key(number))
+    }
+
+    fn lease(&self, number: u32, version: u32) -> Value {
+        let value = self.cluster.lease(number, version).to_string();
+        json!({"key": base64(self.key(number).as_bytes()), "value": base64(value.as_bytes())})
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<(String, Instant), Error> {
@@ -95,22 +105,6 @@ impl<'w> Simulator<'w> {
         }
         Ok((answer, sent))
     }
-}
-
-fn key(number: u32) -> String {
-    format!("{PREFIX}/subnets/{}-24", Ipv4Addr::from(subnet(number)))
-}
-
-/// Where that peer is.
-pub fn address(number: u32, version: u32) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 2)) + number + 20_000 * version)
-}
-
-fn put(number: u32, version: u32) -> Value {
-    let address = u32::from(Ipv4Addr::new(10, 200, 0, 2)) + number + 20_000 * version;
-    let value =
-        format!(r#"{{"PublicIP":"{}","PublicIPv6":null,"BackendType":"host-gw"}}"#, Ipv4Addr::from(address));
-    json!({"key": base64(key(number).as_bytes()), "value": base64(value.as_bytes())})
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -135,7 +135,9 @@ impl World {
         let (what, first, rest) = (word(), word(), word());
         match what {
             "lease" | "reserved" => match self.lease(first, rest) {
-                Ok(lease) => self.snapshot.leases.push(Lease { reserved: what == "reserved", ..lease }),
+                Ok(lease) => {
+                    self.snapshot.leases.push(Lease { reserved: what == "reserved", ..lease }.into());
+                }
                 Err(reason) => self.snapshot.junk.push(Junk { key: first.to_owned(), reason }),
             },
             "node" => self.node.name = Some(first.to_owned()).filter(|name| !name.is_empty()),
@@ -175,14 +177,16 @@ impl World {
         });
         hold(!asked_for_nothing, || "a number below 0 was asked for".to_owned())?;
         let free = |subnets: &Subnets, but: Option<&Lease>| {
-            let mut others = self.snapshot.leases.iter().filter(|lease| Some(*lease) != but);
+            let mut others = self.snapshot.iter().filter(|lease| Some(*lease) != but);
             let taken = others.find(|lease| lease.subnets.overlaps(subnets));
             same("a lease in the way", &taken, &None)
         };
         let own = match claimed {
             Err(error) => return Ok(Err(error.to_string())),
             Ok(Claim::Retake(lease)) => {
-                hold(self.snapshot.leases.contains(&lease), || format!("no such lease: {lease}"))?;
+                hold(self.snapshot.iter().any(|known| *known == lease), || {
+                    format!("no such lease: {lease}")
+                })?;
                 lease.subnets
             }
             Ok(Claim::Create(subnets)) => {
@@ -190,7 +194,9 @@ impl World {
                 subnets
             }
             Ok(Claim::Replace { delete, create }) => {
-                hold(self.snapshot.leases.contains(&delete) && !delete.reserved, || format!("{delete}"))?;
+                hold(self.snapshot.iter().any(|known| *known == delete) && !delete.reserved, || {
+                    format!("{delete}")
+                })?;
                 free(&create, Some(&delete))?;
                 create
             }

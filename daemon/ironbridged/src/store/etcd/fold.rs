@@ -1,6 +1,7 @@
 //! Whole snapshots out of one listing and the events after it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use overlay::{Junk, Lease, LeaseAttributes, Snapshot, Subnets};
 
@@ -19,7 +20,7 @@ pub(super) struct Fold {
     prefix: String,
     revision: i64,
     listed: i64,
-    known: BTreeMap<Vec<u8>, Result<Lease, Junk>>,
+    known: BTreeMap<Vec<u8>, Result<Arc<Lease>, Junk>>,
 }
 
 impl Fold {
@@ -71,13 +72,13 @@ impl Fold {
     }
 }
 
-fn read(name: &str, entry: &Entry) -> Result<Lease, Junk> {
+fn read(name: &str, entry: &Entry) -> Result<Arc<Lease>, Junk> {
     let (subnets, attributes) = match (Subnets::parse_key(name), LeaseAttributes::parse(entry.value)) {
         (Ok(subnets), Ok(attributes)) => (subnets, attributes),
         (Err(e), _) => return Err(Junk::new(name, &e.to_string())),
         (_, Err(e)) => return Err(Junk::new(name, &e.to_string())),
     };
-    Ok(Lease { subnets, attributes, reserved: entry.lease == 0, revision: entry.revision })
+    Ok(Arc::new(Lease { subnets, attributes, reserved: entry.lease == 0, revision: entry.revision }))
 }
 
 #[cfg(test)]

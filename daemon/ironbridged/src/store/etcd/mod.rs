@@ -29,12 +29,15 @@ use tokio::sync::watch as channel;
 pub use options::{EtcdOptions, Secret, Timing, TlsFiles, User};
 
 use self::session::Session;
+use self::watch::Followed;
 use super::{Held, LeaseStore, StoreError, View};
 
 /// Leases in an etcd cluster.
 #[derive(Debug)]
 pub struct EtcdStore {
     session: Session,
+    /// The last snapshot with what happens after it, for the watcher to go on from.
+    followed: Option<Box<Followed>>,
 }
 
 impl EtcdStore {
@@ -44,7 +47,7 @@ impl EtcdStore {
         if !options.is_encrypted() && options.tls != TlsFiles::default() {
             tracing::warn!(endpoints = ?options.endpoints, "certificates are given but the endpoints are http: not encrypted");
         }
-        EtcdStore { session: Session::new(options) }
+        EtcdStore { session: Session::new(options), followed: None }
     }
 
     /// Takes a new connection for the next request: one from an address that this node lost would hang.
@@ -71,7 +74,18 @@ impl LeaseStore for EtcdStore {
     }
 
     async fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
-        Ok(Box::pin(self.session.list()).await?.fold.snapshot())
+        self.followed = None;
+        let followed = Box::new(Box::pin(Followed::begin(&mut self.session)).await?);
+        Ok(self.followed.insert(followed).snapshot())
+    }
+
+    async fn snapshot_at(&mut self, revision: i64) -> Result<Snapshot, StoreError> {
+        if let Some(followed) = &mut self.followed
+            && Box::pin(followed.reach(&mut self.session, revision)).await.is_ok()
+        {
+            return Ok(followed.snapshot());
+        }
+        self.snapshot().await
     }
 
     async fn create(
@@ -100,7 +114,7 @@ impl LeaseStore for EtcdStore {
         Box::pin(lease::delete(&mut self.session, lease)).await
     }
 
-    fn watch(&self, views: channel::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
-        Box::pin(watch::run(Session::new(self.session.options().clone()), views))
+    fn watch(&mut self, views: channel::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
+        Box::pin(watch::run(self.session.another(), self.followed.take().map(|followed| *followed), views))
     }
 }

@@ -45,6 +45,15 @@ impl Session {
         Session { options: Arc::new(options), position: 0, connection: None }
     }
 
+    /// A session of its own that begins with the present connection.
+    pub(super) fn another(&self) -> Self {
+        Session {
+            options: self.options.clone(),
+            position: self.position,
+            connection: self.connection.clone(),
+        }
+    }
+
     pub(super) fn options(&self) -> &EtcdOptions {
         &self.options
     }

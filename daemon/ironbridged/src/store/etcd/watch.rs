@@ -1,8 +1,10 @@
 //! Following the cluster: watch, list, fold bursts of events after the listing, and begin again after any doubt.
 
+use std::fmt;
 use std::time::Duration;
 
 use etcd_client::{Event, EventType, WatchOptions, WatchResponse, WatchStream};
+use overlay::Snapshot;
 use tokio::sync::watch::Sender;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -38,13 +40,54 @@ struct Outlet {
     revision: i64,
 }
 
-/// Keeps `views` up to date until nobody looks at them.
-pub(super) async fn run(mut session: Session, views: Sender<View>) {
+/// A listing, and the events from its revision on.
+///
+/// The watch begins before the listing, and events up to the listing's revision are dropped. A watch that is asked for
+/// from that revision on is served from the history until the server has caught up, and etcd before 3.5.15 loses
+/// a deletion from it when a compaction falls on the same revision (etcd#18089, etcd#19179): a peer that left would stay.
+pub(super) struct Followed {
+    stream: WatchStream,
+    listing: Listing,
+}
+
+impl fmt::Debug for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Followed").field("revision", &self.listing.fold.revision()).finish_non_exhaustive()
+    }
+}
+
+impl Followed {
+    pub(super) async fn begin(session: &mut Session) -> Result<Self, StoreError> {
+        let stream = open(session).await?;
+        let listing = session.list().await?;
+        Ok(Followed { stream, listing })
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.listing.fold.snapshot()
+    }
+
+    /// Waits for the event of that revision, which the server has written: an error when it does not come.
+    pub(super) async fn reach(&mut self, session: &mut Session, revision: i64) -> Result<(), StoreError> {
+        let deadline = Instant::now() + session.options().timing.request;
+        while self.listing.fold.revision() < revision {
+            let late = || session.outage("watch the leases", "an event did not come");
+            let message = timeout_at(deadline, self.stream.message()).await.map_err(|_| late())?;
+            if let Taken::Canceled(why) = take(session, &mut self.listing.fold, message)? {
+                return Err(session.outage("watch the leases", why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps `views` up to date until nobody looks at them; goes on from `followed` first.
+pub(super) async fn run(mut session: Session, mut followed: Option<Followed>, views: Sender<View>) {
     let timing = session.options().timing.clone();
     let backoff = Backoff::new(timing.floor, timing.ceiling);
     let mut outlet = Outlet { views, backoff, epoch: Epoch::default(), told: None, revision: 0 };
     while !outlet.views.is_closed() {
-        match follow(&mut session, &mut outlet).await {
+        match follow(&mut session, followed.take(), &mut outlet).await {
             Ok(End::Unwatched) => return,
             Ok(End::Audit) => continue,
             Ok(End::Doubt(why)) => tracing::info!(why, "reading all leases again"),
@@ -63,13 +106,16 @@ pub(super) async fn run(mut session: Session, views: Sender<View>) {
 }
 
 /// One listing and the events after its revision.
-///
-/// The watch begins before the listing, and events up to the listing's revision are dropped. A watch that is asked for
-/// from that revision on is served from the history until the server has caught up, and etcd before 3.5.15 loses
-/// a deletion from it when a compaction falls on the same revision (etcd#18089, etcd#19179): a peer that left would stay.
-async fn follow(session: &mut Session, outlet: &mut Outlet) -> Result<End, StoreError> {
-    let mut stream = open(session).await?;
-    let Listing { mut fold, config } = session.list().await?;
+async fn follow(
+    session: &mut Session,
+    followed: Option<Followed>,
+    outlet: &mut Outlet,
+) -> Result<End, StoreError> {
+    let begun = match followed {
+        Some(begun) => begun,
+        None => Followed::begin(session).await?,
+    };
+    let Followed { mut stream, listing: Listing { mut fold, config } } = begun;
     outlet.epoch.begin(fold.revision());
     outlet.publish(&fold, config);
     let audit = Instant::now() + spread(session.options().timing.audit);
@@ -193,17 +239,16 @@ fn take(
     fold: &mut Fold,
     message: Result<Option<WatchResponse>, etcd_client::Error>,
 ) -> Result<Taken, StoreError> {
-    let ended = |why: &str| session.outage("watch the leases", why);
+    let doing = || format!("watch the leases under {}", session.options().leases_prefix());
+    let ended = |why: &str| session.outage(&doing(), why);
     let message = match message {
         Ok(Some(message)) => message,
         Ok(None) => return Err(ended("the server ended the watch")),
-        Err(error) => return Err(session.classify("watch the leases", &error)),
+        Err(error) => return Err(session.classify(&doing(), &error)),
     };
     if message.canceled() {
         return match (message.compact_revision(), message.cancel_reason()) {
-            (0, reason) if reason.contains("permission denied") => {
-                Err(session.denial("watch the leases", reason))
-            }
+            (0, reason) if reason.contains("permission denied") => Err(session.denial(&doing(), reason)),
             (0, reason) => Err(ended(&format!("the server canceled the watch: {reason}"))),
             // The server gives neither reason nor revision with this one.
             _ => Ok(Taken::Canceled(COMPACTED)),

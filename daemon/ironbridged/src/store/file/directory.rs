@@ -92,7 +92,7 @@ impl Locked {
             // What an administrator writes is as old as the time of day says.
             snapshot.revision = snapshot.revision.max(stored.revision);
             match parse(&key, &stored) {
-                Ok(lease) => snapshot.leases.push(lease),
+                Ok(lease) => snapshot.leases.push(lease.into()),
                 Err(reason) => snapshot.junk.push(Junk::new(&key, &reason)),
             }
         }

@@ -47,7 +47,7 @@ pub(super) async fn read(path: &Path, now: SystemTime) -> Result<Reading, StoreE
     let mut snapshot = Snapshot { revision: revision_of(now), ..Snapshot::default() };
     for (key, value) in document.leases.in_order() {
         match parse(&key, value) {
-            Ok(lease) => snapshot.leases.push(lease),
+            Ok(lease) => snapshot.leases.push(lease.into()),
             Err(reason) => snapshot.junk.push(Junk::new(&key, &reason)),
         }
     }

@@ -119,6 +119,10 @@ impl LeaseStore for FileStore {
         Ok(self.read().await?.snapshot)
     }
 
+    async fn snapshot_at(&mut self, _: i64) -> Result<Snapshot, StoreError> {
+        self.snapshot().await
+    }
+
     async fn create(
         &mut self,
         subnets: &Subnets,
@@ -170,7 +174,7 @@ impl LeaseStore for FileStore {
         }
     }
 
-    fn watch(&self, views: channel::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
+    fn watch(&mut self, views: channel::Sender<View>) -> impl Future<Output = ()> + Send + 'static {
         watch::run(self.clone(), views)
     }
 }
