@@ -40,6 +40,7 @@ pub async fn attributes(
         }
         BackendConfig::HostGw
         | BackendConfig::Ipip(_)
+        | BackendConfig::Udp(_)
         | BackendConfig::Alloc
         | BackendConfig::Extension(_) => {}
     }

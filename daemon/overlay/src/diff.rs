@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use crate::ROUTE_PROTOCOL;
 use crate::desired::Desired;
@@ -66,6 +66,18 @@ pub enum Change {
         /// Its public key.
         key: Key,
     },
+    /// Carry the packets for a subnet to that node.
+    PutCarried {
+        /// The subnet.
+        subnet: IpNetwork,
+        /// Where its node listens.
+        node: SocketAddrV4,
+    },
+    /// Carry no more packets for a subnet.
+    DeleteCarried {
+        /// The subnet.
+        subnet: IpNetwork,
+    },
     /// Delete a forwarding entry.
     DeleteForwarding(Forwarding),
     /// Delete a neighbour entry.
@@ -88,6 +100,8 @@ pub enum Removal {
     Forwarding(u32, Mac),
     /// The peer with that key of that `WireGuard` device.
     Peer(u32, Key),
+    /// What the daemon carries to that subnet itself.
+    Carried(IpNetwork),
 }
 
 impl Change {
@@ -105,8 +119,10 @@ impl Change {
                 is_unwanted.then_some(Removal::Forwarding(f.index, f.mac))
             }
             Change::DeletePeer { index, key } => Some(Removal::Peer(*index, *key)),
+            Change::DeleteCarried { subnet } => Some(Removal::Carried(*subnet)),
             Change::AddNexthop { .. }
             | Change::PutPeer { .. }
+            | Change::PutCarried { .. }
             | Change::PutRoute { .. }
             | Change::PutNeighbour(_)
             | Change::PutForwarding(_)

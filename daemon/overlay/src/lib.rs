@@ -10,6 +10,7 @@ mod device;
 mod diff;
 mod extension;
 mod folded;
+mod frame;
 mod ground;
 mod host_gw;
 mod ipip;
@@ -23,6 +24,7 @@ mod reach;
 mod route;
 mod subnet_env;
 mod tunnel;
+mod udp;
 mod uplink;
 mod vtep;
 mod vxlan;
@@ -31,12 +33,15 @@ mod wireguard;
 pub use acquire::{AcquireError, Claim, Node, Pods, claim, free_subnets};
 pub use config::{
     BackendConfig, ConfigError, ExtensionConfig, FamilyConfig, Firewall, IpipConfig, Mode, NetworkConfig,
-    VxlanConfig, WireguardConfig,
+    UdpConfig, VxlanConfig, WireguardConfig,
 };
 pub use desired::{Desired, desired, devices};
-pub use device::{Device, DeviceChange, FoundDevice, Home, IpipLink, Tunnel, VxlanLink, local_address};
+pub use device::{
+    Device, DeviceChange, FoundDevice, Home, IpipLink, Tunnel, UdpLink, VxlanLink, local_address,
+};
 pub use diff::{Change, Removal, conflicts, diff};
 pub use extension::{Errand, errands};
+pub use frame::{Answer, Loss, LossReason, Post, Reply};
 pub use ground::{End, Ends, Ground};
 pub use key::{Key, Secret};
 pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError, same_name};

@@ -1,10 +1,16 @@
 //! What one pass did, kind by kind, for those who ask.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
+use ipnetwork::IpNetwork;
 use overlay::{Change, Desired};
 
 use crate::eyes::{Account, Cause, Eyes, Outcome};
+
+/// Subnets, each with the node that gets its packets.
+type Carried = BTreeMap<IpNetwork, SocketAddrV4>;
 
 /// The accounts of the present pass.
 #[derive(Debug)]
@@ -46,6 +52,20 @@ impl Ledger {
         });
         self.eyes.refused(refused);
         self.eyes.wants(&desired.routes);
+    }
+
+    /// What the daemon should carry itself, what it does carry, and what was changed.
+    pub fn carriage(&mut self, desired: &Desired, actual: &Carried, changes: &[Change]) {
+        let number = |is_it: fn(&Change) -> bool| changes.iter().filter(|change| is_it(change)).count();
+        let wrong = |(subnet, node): &(&IpNetwork, &SocketAddrV4)| actual.get(subnet) != Some(*node);
+        self.accounts.push(Account {
+            kind: "carried",
+            desired: desired.carried.len(),
+            missing: desired.carried.iter().filter(wrong).count(),
+            set: number(|change| matches!(change, Change::PutCarried { .. })),
+            removed: number(|change| matches!(change, Change::DeleteCarried { .. })),
+        });
+        self.eyes.carries([&desired.carried, actual]);
     }
 
     /// What carries the pods' packets has this MTU.

@@ -63,6 +63,8 @@ fn apply(changes: &[Change], mut state: Actual) -> Actual {
             | Change::DeleteForwarding(_)
             | Change::PutPeer { .. }
             | Change::DeletePeer { .. }
+            | Change::PutCarried { .. }
+            | Change::DeleteCarried { .. }
             | Change::DeleteNeighbour(_) => apply_entry(change, &mut state),
             Change::DeleteNexthop { id } => {
                 state.nexthops.retain(|n| n.id != *id);
@@ -90,6 +92,12 @@ fn apply_entry(change: &Change, state: &mut Actual) {
     }
     if let Change::DeleteNeighbour(gone) = change {
         state.neighbours.retain(|n| n != gone);
+    }
+    if let Change::PutCarried { subnet, node } = change {
+        state.carried.insert(*subnet, *node);
+    }
+    if let Change::DeleteCarried { subnet } = change {
+        state.carried.remove(subnet);
     }
 }
 

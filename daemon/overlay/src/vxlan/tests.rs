@@ -191,6 +191,8 @@ fn a_peer_that_moved_and_one_that_left_are_followed_in_the_order_that_traffic_ne
             | Change::PutNeighbour(_)
             | Change::PutPeer { .. }
             | Change::DeletePeer { .. }
+            | Change::PutCarried { .. }
+            | Change::DeleteCarried { .. }
             | Change::DeleteNexthop { .. } => panic!("{change:?}"),
         })
         .collect();

@@ -1,0 +1,82 @@
+//! The udp backend's device as one of the settling loop's: made by opening it, filled by its table.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+use ipnetwork::IpNetwork;
+use kernel::sysctl;
+use overlay::{Change, Device, Tunnel};
+
+use crate::carrier::{Carrier, CarrierError};
+use crate::eyes::Tally;
+
+/// The data path, where the backend has one.
+#[derive(Debug)]
+pub struct Carriage {
+    carrier: Option<Carrier>,
+    tally: Tally,
+}
+
+impl Carriage {
+    /// None yet.
+    pub fn new(tally: Tally) -> Self {
+        Carriage { carrier: None, tally }
+    }
+
+    /// What the device with that index is, if it is ours and works.
+    pub fn tunnel(&self, index: u32) -> Option<Tunnel> {
+        let ours = self.carrier.as_ref().filter(|carrier| carrier.index == index && carrier.is_whole());
+        ours.map(|carrier| Tunnel::Udp(carrier.link))
+    }
+
+    /// Makes such a device, which no other is in the place of; what was there before goes first, with its socket. Other
+    /// kinds are not made here.
+    pub fn make(&mut self, device: &Device) -> Result<(), CarrierError> {
+        let Tunnel::Udp(link) = device.tunnel else { return Ok(()) };
+        self.carrier = None;
+        self.carrier = Some(Carrier::open(&device.name, link, self.tally.clone())?);
+        // Before it is up: no packet of IPv6 leaves.
+        level(device);
+        tracing::info!(device = device.name, mtu = device.mtu, local = %link.local, "tunnel device made");
+        Ok(())
+    }
+
+    /// The subnets that are carried.
+    pub fn carried(&self) -> BTreeMap<IpNetwork, SocketAddrV4> {
+        self.carrier.as_ref().map(|carrier| carrier.carried().clone()).unwrap_or_default()
+    }
+
+    /// Makes the changes that are its own, all at once.
+    pub fn write(&mut self, changes: &[Change]) {
+        let Some(ours) = &mut self.carrier else { return };
+        let mut table = ours.carried().clone();
+        for change in changes {
+            if let Change::PutCarried { subnet, node } = change {
+                tracing::info!(%subnet, %node, "packets for the subnet are carried");
+                table.insert(*subnet, *node);
+            }
+            if let Change::DeleteCarried { subnet } = change {
+                tracing::info!(%subnet, "packets for the subnet are carried no more");
+                table.remove(subnet);
+            }
+        }
+        if table != *ours.carried() {
+            ours.carry(table);
+        }
+    }
+}
+
+/// Keeps the settings of such a device.
+pub fn level(device: &Device) {
+    let Tunnel::Udp(_) = device.tunnel else { return };
+    for (family, setting) in [
+        // The daemon's ICMP errors come out of the device with this node's own address; `Post` lets no peer use one.
+        ("ipv4", "accept_local"),
+        // It carries IPv4 alone. A kernel without IPv6 has no such switch.
+        ("ipv6", "disable_ipv6"),
+    ] {
+        if let Err(error) = sysctl::ensure(&format!("net/{family}/conf/{}/{setting}", device.name), "1") {
+            tracing::debug!(%error, "a setting of the tunnel device stays as it is");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The udp backend: flannel's device, lease and frames, real pods' traffic, and bytes of anybody on its port.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use netns_fixtures::{
+    Daemon, Echo, Etcd, Pinger, Protocol, Space, assert_ping, eventually, tcp_echo, udp_echo,
+};
+use serde_json::Value;
+use tests::cluster::{
+    Attached, Cluster, HEARD, SOON, await_that, health, lease_key, leases_prefix, options, readyz, subnet,
+};
+
+/// To flannel's code a configuration without backend is udp.
+const UDP: &str = r#"{"Network":"10.244.0.0/16"}"#;
+
+fn populated<'w>(cluster: &'w Cluster, etcd: &Etcd) -> (Vec<Daemon<'w>>, [Attached; 2]) {
+    let daemons = cluster.daemons(&options(etcd));
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    (daemons, pods)
+}
+
+#[track_caller]
+fn talk(pods: &[Attached; 2]) {
+    for (from, to) in [(0, 1), (1, 0)] {
+        let (from, to) = (&pods[from], &pods[to]);
+        let (tcp, udp) = (Echo::start(&to.pod, Protocol::Tcp, 80), Echo::start(&to.pod, Protocol::Udp, 80));
+        assert_ping(&from.pod, to.ip());
+        assert_eq!(tcp_echo(&from.pod, tcp.at(to.ip())).unwrap().to_string(), from.ip());
+        assert_eq!(udp_echo(&from.pod, udp.at(to.ip())).unwrap().to_string(), from.ip());
+    }
+}
+
+fn device(space: &impl Space) -> Value {
+    let listed: Value = serde_json::from_str(&space.run("ip -j -d address show dev flannel0")).unwrap();
+    listed[0].clone()
+}
+
+/// One counter of `/metrics`.
+fn counted(cluster: &Cluster, sample: &str) -> u64 {
+    let (_, text) = health(cluster.node(0), "/metrics").unwrap();
+    let line = text.lines().find(|line| line.starts_with(&format!("ironbridged_{sample} ")));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("no {sample}:\n{text}"))
+}
+
+fn lost(cluster: &Cluster, reason: &str) -> u64 {
+    counted(cluster, &format!("lost_packets_total{{reason=\"{reason}\"}}"))
+}
+
+#[test]
+fn pods_talk_through_flannels_device_and_the_lease_is_flannels_to_the_byte() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let daemons = cluster.daemons(&options(&etcd).flag("--node-name=-"));
+    let pods = [0, 1].map(|n| cluster.attach(n, &daemons[n], &format!("pod{n}")));
+    talk(&pods);
+    let (node, own) = (cluster.node(0), subnet(&daemons[0], "FLANNEL_SUBNET").unwrap());
+    assert_eq!(
+        etcd.get(&lease_key(&daemons[0])).unwrap(),
+        format!(r#"{{"PublicIP":"{}","PublicIPv6":null}}"#, cluster.underlay.ipv4(0))
+    );
+    let (link, base) = (device(node), own.split('/').next().unwrap());
+    assert_eq!((&link["mtu"], &link["linkinfo"]["info_kind"]), (&1472.into(), &"tun".into()));
+    assert_eq!(
+        (&link["linkinfo"]["info_data"]["type"], link["addr_info"].as_array().unwrap().len()),
+        (&"tun".into(), 1)
+    );
+    let address = &link["addr_info"][0];
+    assert_eq!((&address["local"], &address["prefixlen"]), (&base.into(), &32.into()));
+    let route = node.run("ip route show dev flannel0");
+    assert_eq!(route.trim(), "10.244.0.0/16 proto 73 scope link");
+    assert_eq!(daemons[0].subnet_env("FLANNEL_MTU").unwrap(), "1472");
+    let ready = readyz(node).1;
+    assert_eq!((&ready["routes"], &ready["problems"]), (&1.into(), &serde_json::json!([])), "{ready}");
+    eventually("the self-test passes", HEARD, || {
+        (readyz(node).1["self_test"]["verdict"] == "passed").then_some(())
+    });
+    let own_host = tcp_echo(node, Echo::start(&pods[1].pod, Protocol::Tcp, 81).at(pods[1].ip())).unwrap();
+    assert_eq!(own_host.to_string(), base, "this node speaks with the address of its tunnel end");
+    for direction in ["out", "in"] {
+        assert!(counted(&cluster, &format!("carried_packets_total{{direction=\"{direction}\"}}")) > 10);
+        assert!(counted(&cluster, &format!("carried_bytes_total{{direction=\"{direction}\"}}")) > 500);
+    }
+}
+
+/// Megabytes in one connection, large packets of the kernel's that are cut on their way; every byte is compared.
+#[test]
+fn a_stream_arrives_whole_whatever_the_size_of_its_segments() {
+    const PIECE: usize = 1 << 16;
+    const PIECES: usize = 160;
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let (_daemons, pods) = populated(&cluster, &etcd);
+    let byte = |at: usize| u8::try_from((at / 7 + at) % 251).unwrap();
+    for mss in ["", "advmss 536", "advmss 150"] {
+        let port = pods[1].pod.inside(|| TcpListener::bind("0.0.0.0:0")).unwrap();
+        let to = (pods[1].ip().to_owned(), port.local_addr().unwrap().port());
+        let gateway = pods[0].pod.run("ip -4 route show default");
+        let line = gateway.split(" advmss").next().unwrap().trim().to_owned();
+        for pod in &pods {
+            let line = pod.pod.run("ip -4 route show default");
+            let line = line.split(" advmss").next().unwrap().trim().to_owned();
+            pod.pod.run(&format!("ip route replace {line} {mss}"));
+        }
+        assert!(line.starts_with("default"), "{line}");
+        let reader = std::thread::spawn(move || {
+            let (mut stream, _) = port.accept().unwrap();
+            stream.set_read_timeout(Some(HEARD)).unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).map(|_| all)
+        });
+        let mut stream = pods[0].pod.inside(|| TcpStream::connect(&to)).unwrap();
+        stream.set_write_timeout(Some(HEARD)).unwrap();
+        let piece: Vec<u8> = (0..PIECE).map(byte).collect();
+        (0..PIECES).for_each(|_| stream.write_all(&piece).unwrap());
+        drop(stream);
+        let all = reader.join().unwrap().unwrap_or_else(|error| panic!("{mss:?}: {error}"));
+        assert_eq!(all.len(), PIECE * PIECES, "{mss:?}");
+        assert!(all.chunks(PIECE).all(|part| part == piece), "{mss:?}: other bytes");
+    }
+    assert_eq!([lost(&cluster, "device"), lost(&cluster, "malformed")], [0, 0]);
+}
+
+#[test]
+fn a_deleted_or_altered_device_is_remade_and_refilled_under_traffic() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let (daemons, pods) = populated(&cluster, &etcd);
+    talk(&pods);
+    let node = cluster.node(0);
+    let shape = || {
+        let link = device(node);
+        let addresses: Vec<Value> =
+            link["addr_info"].as_array().into_iter().flatten().map(|a| a["local"].clone()).collect();
+        let route = node.run("ip route show dev flannel0 proto 73");
+        format!("{} {addresses:?} {} {route}", link["mtu"], link["flags"])
+    };
+    let want = shape();
+    for damage in [
+        "ip link delete flannel0",
+        "ip link set flannel0 down",
+        "ip address flush dev flannel0",
+        "ip link set flannel0 mtu 1200",
+        "ip address add 10.244.250.0/32 dev flannel0",
+        "ip route delete 10.244.0.0/16",
+        "ip link set flannel0 down name flannel7",
+        "ip link delete flannel0",
+    ] {
+        let pinger = Pinger::start(&pods[0].pod, pods[1].ip());
+        node.run(damage);
+        let took = await_that(&format!("whole after `{damage}`"), || {
+            node.succeeds("ip link show up dev flannel0") && shape() == want
+        });
+        pinger.await_answers(5);
+        let loss = pinger.stop();
+        eprintln!(
+            "`{damage}`: mended in {took:?}, {} of {} lost, longest {:?}",
+            loss.lost, loss.sent, loss.longest
+        );
+        assert!(loss.longest < SOON, "{damage}: {loss:?}\n{}", daemons[0].log());
+    }
+    talk(&pods);
+    assert_eq!(readyz(node).1["problems"], serde_json::json!([]));
+}
+
+#[test]
+fn the_device_goes_with_the_daemon_and_comes_back_with_it_as_flanneld_s() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let (mut daemons, pods) = populated(&cluster, &etcd);
+    talk(&pods);
+    let (own, node) = (daemons[0].subnet_env("FLANNEL_SUBNET").unwrap(), cluster.node(0));
+    let has_device = || node.link_names().contains(&"flannel0".to_owned());
+    for end in ["SIGKILL", "SIGTERM"] {
+        if end == "SIGKILL" {
+            daemons[0].kill();
+        } else {
+            daemons[0].terminate();
+        }
+        assert!(!has_device(), "{end}");
+        assert_eq!(daemons[0].subnet_env("FLANNEL_SUBNET").unwrap(), own, "{end}: the file stays");
+        assert!(etcd.get(&lease_key(&daemons[0])).is_some(), "{end}: the lease stays");
+        daemons[0].restart();
+        daemons[0].await_ready();
+        assert_eq!(daemons[0].subnet_env("FLANNEL_SUBNET").unwrap(), own, "{end}");
+        talk(&pods);
+    }
+}
+
+#[test]
+fn a_packet_loses_four_hops_as_with_flannel_and_one_whose_time_is_over_is_answered_for() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let (daemons, pods) = populated(&cluster, &etcd);
+    talk(&pods);
+    let ping = |how: &str, to: &str| {
+        let mut command = std::process::Command::new("ping");
+        command.args(format!("-n -c 1 -W 5 {how} {to}").split_whitespace());
+        String::from_utf8(pods[0].pod.output(command).stdout).unwrap()
+    };
+    // Two kernels and both directions of the data path: the answer comes the same way.
+    let answer = ping("", pods[1].ip());
+    assert!(answer.contains(" ttl=60 "), "{answer}");
+    let ends = [0, 1].map(|n| subnet(&daemons[n], "FLANNEL_SUBNET").unwrap().replace("/24", ""));
+    for (ttl, end) in [(2, &ends[0]), (3, &ends[1])] {
+        let answer = ping(&format!("-t {ttl}"), pods[1].ip());
+        assert!(
+            answer.contains(&format!("From {end} ")) && answer.contains("Time to live exceeded"),
+            "{ttl}: {answer}"
+        );
+    }
+    assert!(ping("-t 5", pods[1].ip()).contains(" 1 received"), "the fifth hop is the pod");
+    assert!(lost(&cluster, "expired") > 0);
+    let nobody = ping("", "10.244.99.9");
+    assert!(nobody.contains(&format!("From {} ", ends[0])) && nobody.contains("Net Unreachable"), "{nobody}");
+    let nobody = "10.244.99.9:9".parse().unwrap();
+    let refused = pods[0].pod.inside(|| TcpStream::connect_timeout(&nobody, HEARD));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
+    assert!(lost(&cluster, "no_peer") > 1);
+}
+
+/// An IPv4 packet around a UDP datagram, without that one's checksum.
+fn packet((source, destination): (Ipv4Addr, Ipv4Addr), ttl: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap();
+    let mut bytes = vec![0x45, 0, 0, 0, 0, 9, 0, 0, ttl, 17, 0, 0];
+    bytes[2..4].copy_from_slice(&(length + 28).to_be_bytes());
+    bytes.extend(source.octets());
+    bytes.extend(destination.octets());
+    let sum = !sum(&bytes);
+    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    bytes.extend([7000, 7000, length + 8, 0].iter().flat_map(|word: &u16| word.to_be_bytes()));
+    bytes.extend(payload);
+    bytes
+}
+
+/// The ones' complement sum.
+fn sum(bytes: &[u8]) -> u16 {
+    let sum: u32 = bytes.chunks(2).map(|p| u32::from(u16::from_be_bytes([p[0], p[1]]))).sum();
+    u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap()
+}
+
+#[test]
+fn a_node_that_speaks_flannels_frames_is_understood_and_hostile_frames_are_lost_and_counted() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let daemon = Daemon::ready(cluster.node(0), options(&etcd));
+    let pod = cluster.attach(0, &daemon, "pod");
+    let lease = |third: u8, value: &str| {
+        etcd.put(&format!("{}10.244.{third}.0-24", leases_prefix()), &format!(r#"{{"PublicIP":{value}}}"#));
+    };
+    lease(77, r#""192.168.50.2","PublicIPv6":null"#);
+    lease(78, r#""192.168.50.3","PublicIPv6":null,"BackendType":"vxlan""#);
+    let node = cluster.node(0);
+    await_that("the peer is known", || readyz(node).1["routes"] == 1);
+    let ready = readyz(node).1;
+    assert_eq!(ready["other_backends"], 1);
+    assert!(
+        ready["problems"].to_string().contains("its backend is \\\"vxlan\\\", this network's is udp"),
+        "{ready}"
+    );
+
+    let bound = |space: &netns_fixtures::Node, at: &str| {
+        let socket = space.inside(|| UdpSocket::bind(at)).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket
+    };
+    let peer = bound(cluster.node(1), "192.168.50.2:8285");
+    let inner = pod.pod.inside(|| UdpSocket::bind("0.0.0.0:7000")).unwrap();
+    inner.set_read_timeout(Some(SOON)).unwrap();
+    let (ours, theirs): (Ipv4Addr, Ipv4Addr) = (pod.ip().parse().unwrap(), "10.244.77.5".parse().unwrap());
+
+    inner.send_to(b"from a pod", (theirs, 7000)).unwrap();
+    let mut frame = [0; 2000];
+    let (length, from) = peer.recv_from(&mut frame).unwrap();
+    assert_eq!((from.to_string().as_str(), length), ("192.168.50.1:8285", 38));
+    assert_eq!((frame[0], frame[8], frame[9], sum(&frame[..20])), (0x45, 62, 17, 0xffff), "two hops less");
+    assert_eq!((&frame[12..16], &frame[16..20]), (&ours.octets()[..], &theirs.octets()[..]));
+    assert_eq!(&frame[28..38], b"from a pod");
+
+    let to = "192.168.50.1:8285";
+    let arrives = |text: &[u8]| {
+        let mut bytes = [0; 2000];
+        let (length, from) = inner.recv_from(&mut bytes).unwrap();
+        assert_eq!((&bytes[..length], from.ip()), (text, IpAddr::V4(theirs)));
+    };
+    let good = packet((theirs, ours), 9, b"from a peer");
+    peer.send_to(&good, to).unwrap();
+    arrives(b"from a peer");
+    // As large as a frame can be on the wire: in fragments, like flannel's of a node with a larger MTU.
+    let large = vec![7; 20_000];
+    peer.send_to(&packet((theirs, ours), 9, &large), to).unwrap();
+    let mut bytes = vec![0; 65_000];
+    assert_eq!(inner.recv(&mut bytes).unwrap(), large.len());
+
+    let stranger = bound(cluster.underlay.hub(), "192.168.50.254:8285");
+    let mut wrong_checksum = good.clone();
+    wrong_checksum[10] ^= 1;
+    let (elsewhere, own_end) = ("10.244.200.1".parse().unwrap(), ours.to_bits() & !0xff);
+    let hostile: [(&str, &UdpSocket, Vec<u8>); 10] = [
+        ("unknown_node", &stranger, good.clone()),
+        ("short", &peer, Vec::new()),
+        ("short", &peer, good[..19].to_vec()),
+        ("malformed", &peer, good[..30].to_vec()),
+        ("malformed", &peer, [&[0x65], &good[1..]].concat()),
+        ("malformed", &peer, wrong_checksum),
+        ("foreign_destination", &peer, packet((theirs, elsewhere), 9, b"astray")),
+        ("foreign_destination", &peer, packet((theirs, "192.168.50.1".parse().unwrap()), 9, b"to the node")),
+        ("foreign_source", &peer, packet((own_end.into(), ours), 9, b"as ourselves")),
+        ("foreign_source", &peer, packet(("127.0.0.1".parse().unwrap(), ours), 9, b"as loopback")),
+    ];
+    for (reason, from, bytes) in hostile {
+        let before = lost(&cluster, reason);
+        from.send_to(&bytes, to).unwrap();
+        await_that(&format!("{reason} is counted"), || lost(&cluster, reason) == before + 1);
+    }
+    peer.send_to(&packet((theirs, ours), 1, b"its time is over"), to).unwrap();
+    let (length, _) = peer.recv_from(&mut frame).unwrap();
+    assert_eq!((frame[9], frame[20], length), (1, 11, 20 + 8 + 28), "time exceeded");
+    assert_eq!((&frame[12..16], &frame[16..20]), (&own_end.to_be_bytes()[..], &theirs.octets()[..]));
+    // Of all that nothing came to the pod, and what is good still does.
+    peer.send_to(&packet((theirs, ours), 9, b"the end"), to).unwrap();
+    arrives(b"the end");
+
+    // The table follows the lease: another address, and none.
+    lease(77, r#""192.168.50.254","PublicIPv6":null"#);
+    let sent = || {
+        inner.send_to(b"to whom", (theirs, 7000)).unwrap();
+        stranger.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        stranger.recv(&mut [0; 100]).is_ok()
+    };
+    await_that("frames go to the new address", sent);
+    etcd.ctl(&["del", &format!("{}10.244.77.0-24", leases_prefix())]);
+    await_that("and then nowhere", || !sent());
+    await_that("it is forgotten", || readyz(node).1["routes"] == 0);
+}
+
+#[test]
+fn a_device_or_a_port_of_somebody_else_is_named_and_left_alone_and_both_are_taken_when_free() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let node = cluster.node(0);
+    node.run("ip tuntap add mode tun name flannel0");
+    let index = device(node)["ifindex"].clone();
+    let mut first = Daemon::start(node, options(&etcd));
+    let problem = || readyz(node).1["problems"].to_string();
+    let named = |what: &str| eventually(what, HEARD, || problem().contains(what).then_some(()));
+    named("tunnel device flannel0 belongs to another process");
+    assert_eq!((device(node)["ifindex"].clone(), readyz(node).0), (index, 503));
+    let taken = node.inside(|| UdpSocket::bind("192.168.50.1:8285")).unwrap();
+    node.run("ip link delete flannel0");
+    named("cannot listen on 192.168.50.1:8285");
+    assert!(!node.link_names().contains(&"flannel0".to_owned()), "no device without a socket");
+    drop(taken);
+    first.await_ready();
+    let second = Daemon::ready(cluster.node(1), options(&etcd));
+    talk(&[cluster.attach(0, &first, "one"), cluster.attach(1, &second, "other")]);
+}
+
+#[test]
+fn the_data_path_follows_the_uplink_s_address() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let (_daemons, pods) = populated(&cluster, &etcd);
+    let node = cluster.node(0);
+    node.run("ip address del 192.168.50.1/24 dev eth0");
+    node.run("ip address add 192.168.50.33/24 dev eth0");
+    node.run("ip route replace default via 192.168.50.254");
+    eventually("the socket has the new address", HEARD, || {
+        node.run("ss -Huln").contains("192.168.50.33:8285").then_some(())
+    });
+    eventually("pods talk again", HEARD, || {
+        netns_fixtures::ping(&pods[0].pod, pods[1].ip().parse().unwrap()).then_some(())
+    });
+    talk(&pods);
+}
