@@ -1,15 +1,14 @@
 //! The udp backend: flannel's device, lease and frames, real pods' traffic, and bytes of anybody on its port.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use netns_fixtures::{
     Daemon, Echo, Etcd, Pinger, Protocol, Space, assert_ping, eventually, tcp_echo, udp_echo,
 };
 use serde_json::Value;
 use tests::cluster::{
-    Attached, Cluster, HEARD, SOON, await_that, health, lease_key, leases_prefix, options, readyz, subnet,
+    Attached, Cluster, HEARD, SOON, await_that, counted, lease_key, options, readyz, subnet,
 };
 
 /// To flannel's code a configuration without backend is udp.
@@ -37,16 +36,9 @@ fn device(space: &impl Space) -> Value {
     listed[0].clone()
 }
 
-/// One counter of `/metrics`.
-fn counted(cluster: &Cluster, sample: &str) -> u64 {
-    let (_, text) = health(cluster.node(0), "/metrics").unwrap();
-    let line = text.lines().find(|line| line.starts_with(&format!("ironbridged_{sample} ")));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
-        .unwrap_or_else(|| panic!("no {sample}:\n{text}"))
-}
-
+/// Packets that node 0 lost for that reason.
 fn lost(cluster: &Cluster, reason: &str) -> u64 {
-    counted(cluster, &format!("lost_packets_total{{reason=\"{reason}\"}}"))
+    counted(cluster.node(0), &format!("lost_packets_total{{reason=\"{reason}\"}}"))
 }
 
 #[test]
@@ -80,8 +72,10 @@ fn pods_talk_through_flannels_device_and_the_lease_is_flannels_to_the_byte() {
     let own_host = tcp_echo(node, Echo::start(&pods[1].pod, Protocol::Tcp, 81).at(pods[1].ip())).unwrap();
     assert_eq!(own_host.to_string(), base, "this node speaks with the address of its tunnel end");
     for direction in ["out", "in"] {
-        assert!(counted(&cluster, &format!("carried_packets_total{{direction=\"{direction}\"}}")) > 10);
-        assert!(counted(&cluster, &format!("carried_bytes_total{{direction=\"{direction}\"}}")) > 500);
+        assert!(
+            counted(cluster.node(0), &format!("carried_packets_total{{direction=\"{direction}\"}}")) > 10
+        );
+        assert!(counted(cluster.node(0), &format!("carried_bytes_total{{direction=\"{direction}\"}}")) > 500);
     }
 }
 
@@ -219,121 +213,6 @@ fn a_packet_loses_four_hops_as_with_flannel_and_one_whose_time_is_over_is_answer
     let refused = pods[0].pod.inside(|| TcpStream::connect_timeout(&nobody, HEARD));
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
     assert!(lost(&cluster, "no_peer") > 1);
-}
-
-/// An IPv4 packet around a UDP datagram, without that one's checksum.
-fn packet((source, destination): (Ipv4Addr, Ipv4Addr), ttl: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap();
-    let mut bytes = vec![0x45, 0, 0, 0, 0, 9, 0, 0, ttl, 17, 0, 0];
-    bytes[2..4].copy_from_slice(&(length + 28).to_be_bytes());
-    bytes.extend(source.octets());
-    bytes.extend(destination.octets());
-    let sum = !sum(&bytes);
-    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
-    bytes.extend([7000, 7000, length + 8, 0].iter().flat_map(|word: &u16| word.to_be_bytes()));
-    bytes.extend(payload);
-    bytes
-}
-
-/// The ones' complement sum.
-fn sum(bytes: &[u8]) -> u16 {
-    let sum: u32 = bytes.chunks(2).map(|p| u32::from(u16::from_be_bytes([p[0], p[1]]))).sum();
-    u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap()
-}
-
-#[test]
-fn a_node_that_speaks_flannels_frames_is_understood_and_hostile_frames_are_lost_and_counted() {
-    let cluster = Cluster::new(2);
-    let etcd = cluster.etcd(UDP);
-    let daemon = Daemon::ready(cluster.node(0), options(&etcd));
-    let pod = cluster.attach(0, &daemon, "pod");
-    let lease = |third: u8, value: &str| {
-        etcd.put(&format!("{}10.244.{third}.0-24", leases_prefix()), &format!(r#"{{"PublicIP":{value}}}"#));
-    };
-    lease(77, r#""192.168.50.2","PublicIPv6":null"#);
-    lease(78, r#""192.168.50.3","PublicIPv6":null,"BackendType":"vxlan""#);
-    let node = cluster.node(0);
-    await_that("the peer is known", || readyz(node).1["routes"] == 1);
-    let ready = readyz(node).1;
-    assert_eq!(ready["other_backends"], 1);
-    assert!(
-        ready["problems"].to_string().contains("its backend is \\\"vxlan\\\", this network's is udp"),
-        "{ready}"
-    );
-
-    let bound = |space: &netns_fixtures::Node, at: &str| {
-        let socket = space.inside(|| UdpSocket::bind(at)).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
-        socket
-    };
-    let peer = bound(cluster.node(1), "192.168.50.2:8285");
-    let inner = pod.pod.inside(|| UdpSocket::bind("0.0.0.0:7000")).unwrap();
-    inner.set_read_timeout(Some(SOON)).unwrap();
-    let (ours, theirs): (Ipv4Addr, Ipv4Addr) = (pod.ip().parse().unwrap(), "10.244.77.5".parse().unwrap());
-
-    inner.send_to(b"from a pod", (theirs, 7000)).unwrap();
-    let mut frame = [0; 2000];
-    let (length, from) = peer.recv_from(&mut frame).unwrap();
-    assert_eq!((from.to_string().as_str(), length), ("192.168.50.1:8285", 38));
-    assert_eq!((frame[0], frame[8], frame[9], sum(&frame[..20])), (0x45, 62, 17, 0xffff), "two hops less");
-    assert_eq!((&frame[12..16], &frame[16..20]), (&ours.octets()[..], &theirs.octets()[..]));
-    assert_eq!(&frame[28..38], b"from a pod");
-
-    let to = "192.168.50.1:8285";
-    let arrives = |text: &[u8]| {
-        let mut bytes = [0; 2000];
-        let (length, from) = inner.recv_from(&mut bytes).unwrap();
-        assert_eq!((&bytes[..length], from.ip()), (text, IpAddr::V4(theirs)));
-    };
-    let good = packet((theirs, ours), 9, b"from a peer");
-    peer.send_to(&good, to).unwrap();
-    arrives(b"from a peer");
-    // As large as a frame can be on the wire: in fragments, like flannel's of a node with a larger MTU.
-    let large = vec![7; 20_000];
-    peer.send_to(&packet((theirs, ours), 9, &large), to).unwrap();
-    let mut bytes = vec![0; 65_000];
-    assert_eq!(inner.recv(&mut bytes).unwrap(), large.len());
-
-    let stranger = bound(cluster.underlay.hub(), "192.168.50.254:8285");
-    let mut wrong_checksum = good.clone();
-    wrong_checksum[10] ^= 1;
-    let (elsewhere, own_end) = ("10.244.200.1".parse().unwrap(), ours.to_bits() & !0xff);
-    let hostile: [(&str, &UdpSocket, Vec<u8>); 10] = [
-        ("unknown_node", &stranger, good.clone()),
-        ("short", &peer, Vec::new()),
-        ("short", &peer, good[..19].to_vec()),
-        ("malformed", &peer, good[..30].to_vec()),
-        ("malformed", &peer, [&[0x65], &good[1..]].concat()),
-        ("malformed", &peer, wrong_checksum),
-        ("foreign_destination", &peer, packet((theirs, elsewhere), 9, b"astray")),
-        ("foreign_destination", &peer, packet((theirs, "192.168.50.1".parse().unwrap()), 9, b"to the node")),
-        ("foreign_source", &peer, packet((own_end.into(), ours), 9, b"as ourselves")),
-        ("foreign_source", &peer, packet(("127.0.0.1".parse().unwrap(), ours), 9, b"as loopback")),
-    ];
-    for (reason, from, bytes) in hostile {
-        let before = lost(&cluster, reason);
-        from.send_to(&bytes, to).unwrap();
-        await_that(&format!("{reason} is counted"), || lost(&cluster, reason) == before + 1);
-    }
-    peer.send_to(&packet((theirs, ours), 1, b"its time is over"), to).unwrap();
-    let (length, _) = peer.recv_from(&mut frame).unwrap();
-    assert_eq!((frame[9], frame[20], length), (1, 11, 20 + 8 + 28), "time exceeded");
-    assert_eq!((&frame[12..16], &frame[16..20]), (&own_end.to_be_bytes()[..], &theirs.octets()[..]));
-    // Of all that nothing came to the pod, and what is good still does.
-    peer.send_to(&packet((theirs, ours), 9, b"the end"), to).unwrap();
-    arrives(b"the end");
-
-    // The table follows the lease: another address, and none.
-    lease(77, r#""192.168.50.254","PublicIPv6":null"#);
-    let sent = || {
-        inner.send_to(b"to whom", (theirs, 7000)).unwrap();
-        stranger.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        stranger.recv(&mut [0; 100]).is_ok()
-    };
-    await_that("frames go to the new address", sent);
-    etcd.ctl(&["del", &format!("{}10.244.77.0-24", leases_prefix())]);
-    await_that("and then nowhere", || !sent());
-    await_that("it is forgotten", || readyz(node).1["routes"] == 0);
 }
 
 #[test]
