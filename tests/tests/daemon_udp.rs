@@ -2,14 +2,16 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 
 use netns_fixtures::{
-    Daemon, Echo, Etcd, Pinger, Protocol, Space, assert_ping, eventually, tcp_echo, udp_echo,
+    Bins, Daemon, Echo, Etcd, Pinger, Protocol, Space, assert_ping, eventually, tcp_echo, udp_echo,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::cluster::{
     Attached, Cluster, HEARD, SOON, await_that, counted, lease_key, options, readyz, subnet,
 };
+use tests::ward::Doctor;
 
 /// To flannel's code a configuration without backend is udp.
 const UDP: &str = r#"{"Network":"10.244.0.0/16"}"#;
@@ -190,7 +192,7 @@ fn a_packet_loses_four_hops_as_with_flannel_and_one_whose_time_is_over_is_answer
     let (daemons, pods) = populated(&cluster, &etcd);
     talk(&pods);
     let ping = |how: &str, to: &str| {
-        let mut command = std::process::Command::new("ping");
+        let mut command = Command::new("ping");
         command.args(format!("-n -c 1 -W 5 {how} {to}").split_whitespace());
         String::from_utf8(pods[0].pod.output(command).stdout).unwrap()
     };
@@ -253,4 +255,38 @@ fn the_data_path_follows_the_uplink_s_address() {
         netns_fixtures::ping(&pods[0].pod, pods[1].ip().parse().unwrap()).then_some(())
     });
     talk(&pods);
+}
+
+#[test]
+fn status_names_the_peers_and_doctor_a_port_that_is_eaten_on_the_way() {
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let (daemons, pods) = populated(&cluster, &etcd);
+    talk(&pods);
+    let (node, file) = (cluster.node(0), daemons[0].subnet_file());
+    let doctor = Doctor {
+        socket: file.with_file_name("ironbridged.sock"),
+        subnet_file: file,
+        state: cluster.folder.path().join(node.name()),
+    };
+    assert_eq!(doctor.look(node), (Some(0), json!({"findings": [], "unseen": []})));
+    let mut status = Command::new(Bins::command());
+    status.args(["status", "--json", "--socket"]).arg(&doctor.socket);
+    let told: Value = serde_json::from_slice(&node.output(status).stdout).unwrap();
+    let theirs = subnet(&daemons[1], "FLANNEL_SUBNET").unwrap();
+    assert_eq!(told["network"]["backend"], "udp");
+    assert_eq!(
+        told["routes"],
+        json!([
+            {"destination": "10.244.0.0/16", "gateway": null, "state": "present"},
+            {"destination": theirs, "gateway": "192.168.50.2", "state": "present"},
+        ])
+    );
+    let hub = cluster.underlay.hub();
+    hub.run("nft add table bridge cloud");
+    let mut chain = Command::new("nft");
+    chain.arg("add chain bridge cloud eats { type filter hook forward priority 0; }");
+    assert!(hub.output(chain).status.success());
+    hub.run("nft add rule bridge cloud eats udp dport 8285 drop");
+    doctor.finds(node, "overlay-blocked", &["peer 192.168.50.2", theirs.split('/').next().unwrap()]);
 }

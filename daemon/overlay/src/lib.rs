@@ -21,6 +21,7 @@ mod overview;
 mod problem;
 mod range;
 mod reach;
+mod removal;
 mod route;
 mod subnet_env;
 mod tunnel;
@@ -39,7 +40,7 @@ pub use desired::{Desired, desired, devices};
 pub use device::{
     Device, DeviceChange, FoundDevice, Home, IpipLink, Tunnel, UdpLink, VxlanLink, local_address,
 };
-pub use diff::{Change, Removal, conflicts, diff};
+pub use diff::{Change, conflicts, diff};
 pub use extension::{Errand, errands};
 pub use frame::{Answer, Loss, LossReason, Post, Reply};
 pub use ground::{End, Ends, Ground};
@@ -52,6 +53,7 @@ pub use overview::{
 };
 pub use problem::Problem;
 pub use reach::Reach;
+pub use removal::Removal;
 pub use route::{Actual, Hop, Nexthop, Route};
 pub use subnet_env::{Masquerade, Previous, SubnetEnv};
 pub use tunnel::{Forwarding, Neighbour};

@@ -1,10 +1,11 @@
 //! The difference against a model of the kernel: whatever was there, applying the changes gives what is desired.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::mac::Mac;
 use crate::route::Nexthop;
 
 fn net(n: u8) -> IpNetwork {

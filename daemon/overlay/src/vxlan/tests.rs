@@ -3,10 +3,11 @@
 use super::*;
 use crate::config::BackendConfig;
 use crate::desired::{Desired, desired};
-use crate::diff::{Change, Removal, diff};
+use crate::diff::{Change, diff};
 use crate::ground::Ends;
 use crate::lease::Snapshot;
 use crate::reach::Reach;
+use crate::removal::Removal;
 use crate::route::{Actual, Route};
 use crate::tunnel::{Forwarding, Neighbour};
 
