@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use netns_fixtures::{Daemon, Etcd, Node, Space};
+use netns_fixtures::{Daemon, Etcd, Node, Space, needs};
 use tests::cluster::{Attached, Cluster, SOON, await_that, counted, leases_prefix, options, readyz};
 
 const UDP: &str = r#"{"Network":"10.244.0.0/16","Backend":{"Type":"udp"}}"#;
@@ -92,6 +92,7 @@ fn sum(bytes: &[u8]) -> u16 {
 
 #[test]
 fn a_node_that_speaks_flannels_frames_is_understood_and_is_spoken_to_in_them() {
+    needs!(Tap);
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(UDP);
     let wire = Wire::new(&cluster, &etcd);
@@ -116,6 +117,7 @@ fn a_node_that_speaks_flannels_frames_is_understood_and_is_spoken_to_in_them() {
 
 #[test]
 fn frames_of_strangers_and_broken_and_lying_ones_are_lost_and_counted_and_harm_nobody() {
+    needs!(Tap);
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(UDP);
     let wire = Wire::new(&cluster, &etcd);
@@ -150,6 +152,7 @@ fn frames_of_strangers_and_broken_and_lying_ones_are_lost_and_counted_and_harm_n
 
 #[test]
 fn the_table_follows_leases_and_nodes_of_another_backend_are_named_ignored_and_counted() {
+    needs!(Tap);
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(UDP);
     let wire = Wire::new(&cluster, &etcd);

@@ -137,9 +137,9 @@ fn listen(local: SocketAddrV4) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Segments of a TCP stream come from the kernel as one large packet, which the crate cuts.
+/// Segments of a TCP stream come from the kernel as one large packet, which the crate cuts. The device is down yet.
 fn device(name: &str) -> io::Result<(SyncDevice, u32)> {
-    let wanted = DeviceBuilder::new().name(name).with(|wanted| {
+    let wanted = DeviceBuilder::new().name(name).inherit_enable_state().with(|wanted| {
         wanted.offload(true);
     });
     let device = wanted.build_sync()?;

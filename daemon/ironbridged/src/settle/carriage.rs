@@ -23,9 +23,14 @@ impl Carriage {
         Carriage { carrier: None, tally }
     }
 
-    /// What the device with that index is, if it is ours and works.
+    /// Gives up a data path that has ended by itself, and its device, if there is one still.
+    pub fn clear(&mut self) {
+        self.carrier = self.carrier.take().filter(Carrier::is_whole);
+    }
+
+    /// What the device with that index is, if it is ours.
     pub fn tunnel(&self, index: u32) -> Option<Tunnel> {
-        let ours = self.carrier.as_ref().filter(|carrier| carrier.index == index && carrier.is_whole());
+        let ours = self.carrier.as_ref().filter(|carrier| carrier.index == index);
         ours.map(|carrier| Tunnel::Udp(carrier.link))
     }
 

@@ -54,6 +54,7 @@ fn ensure_one((rtnl, carriage): (&mut Rtnl, &mut Carriage), device: &Device) -> 
     };
     let mut last = String::new();
     for _ in 0..ROUNDS {
+        carriage.clear();
         let mut found = find(rtnl, &device.name).map_err(failed)?;
         if let Some(found) = &mut found {
             found.tunnel = found.tunnel.or(carriage.tunnel(found.index));
