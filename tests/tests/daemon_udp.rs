@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 
 use netns_fixtures::{
-    Bins, Daemon, Echo, Etcd, Pinger, Protocol, Space, assert_ping, eventually, needs, tcp_echo, udp_echo,
+    Bins, Daemon, Echo, Etcd, Pinger, Protocol, Space, assert_ping, eventually, needs, ping, tcp_echo,
+    udp_echo,
 };
 use serde_json::{Value, json};
 use tests::cluster::{
@@ -195,25 +196,25 @@ fn a_packet_loses_four_hops_as_with_flannel_and_one_whose_time_is_over_is_answer
     let etcd = cluster.etcd(UDP);
     let (daemons, pods) = populated(&cluster, &etcd);
     talk(&pods);
-    let ping = |how: &str, to: &str| {
+    let asked = |how: &str, to: &str| {
         let mut command = Command::new("ping");
         command.args(format!("-n -c 1 -W 5 {how} {to}").split_whitespace());
         String::from_utf8(pods[0].pod.output(command).stdout).unwrap()
     };
     // Two kernels and both directions of the data path: the answer comes the same way.
-    let answer = ping("", pods[1].ip());
+    let answer = asked("", pods[1].ip());
     assert!(answer.contains(" ttl=60 "), "{answer}");
     let ends = [0, 1].map(|n| subnet(&daemons[n], "FLANNEL_SUBNET").unwrap().replace("/24", ""));
     for (ttl, end) in [(2, &ends[0]), (3, &ends[1])] {
-        let answer = ping(&format!("-t {ttl}"), pods[1].ip());
+        let answer = asked(&format!("-t {ttl}"), pods[1].ip());
         assert!(
             answer.contains(&format!("From {end} ")) && answer.contains("Time to live exceeded"),
             "{ttl}: {answer}"
         );
     }
-    assert!(ping("-t 5", pods[1].ip()).contains(" 1 received"), "the fifth hop is the pod");
+    assert!(asked("-t 5", pods[1].ip()).contains(" 1 received"), "the fifth hop is the pod");
     assert!(lost(&cluster, "expired") > 0);
-    let nobody = ping("", "10.244.99.9");
+    let nobody = asked("", "10.244.99.9");
     assert!(nobody.contains(&format!("From {} ", ends[0])) && nobody.contains("Net Unreachable"), "{nobody}");
     let nobody = "10.244.99.9:9".parse().unwrap();
     let refused = pods[0].pod.inside(|| TcpStream::connect_timeout(&nobody, HEARD));
@@ -245,22 +246,25 @@ fn a_device_or_a_port_of_somebody_else_is_named_and_left_alone_and_both_are_take
 }
 
 #[test]
-fn the_data_path_follows_the_uplink_s_address() {
+fn the_data_path_outlives_its_uplink_and_follows_its_address() {
     needs!(Tap);
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(UDP);
     let (_daemons, pods) = populated(&cluster, &etcd);
     let node = cluster.node(0);
+    let again = |what: &str| {
+        eventually(what, HEARD, || ping(&pods[0].pod, pods[1].ip().parse().unwrap()).then_some(()));
+        talk(&pods);
+    };
+    cluster.underlay.recreate_uplink(0);
+    again("pods talk through an uplink that was made anew");
     node.run("ip address del 192.168.50.1/24 dev eth0");
     node.run("ip address add 192.168.50.33/24 dev eth0");
     node.run("ip route replace default via 192.168.50.254");
     eventually("the socket has the new address", HEARD, || {
         node.run("ss -Huln").contains("192.168.50.33:8285").then_some(())
     });
-    eventually("pods talk again", HEARD, || {
-        netns_fixtures::ping(&pods[0].pod, pods[1].ip().parse().unwrap()).then_some(())
-    });
-    talk(&pods);
+    again("pods talk from the new address");
 }
 
 #[test]
