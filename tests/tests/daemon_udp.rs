@@ -10,7 +10,7 @@ use netns_fixtures::{
 };
 use serde_json::{Value, json};
 use tests::cluster::{
-    Attached, Cluster, HEARD, SOON, await_that, counted, lease_key, options, readyz, subnet,
+    Attached, Cluster, HEARD, SOON, await_that, config_key, counted, lease_key, options, readyz, subnet,
 };
 use tests::ward::Doctor;
 
@@ -243,6 +243,34 @@ fn a_device_or_a_port_of_somebody_else_is_named_and_left_alone_and_both_are_take
     first.await_ready();
     let second = Daemon::ready(cluster.node(1), options(&etcd));
     talk(&[cluster.attach(0, &first, "one"), cluster.attach(1, &second, "other")]);
+}
+
+#[test]
+fn a_network_that_becomes_vxlan_and_udp_again_keeps_nothing_of_either() {
+    needs!(Tap);
+    needs!(Vxlan);
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(UDP);
+    let (mut daemons, pods) = populated(&cluster, &etcd);
+    let node = cluster.node(0);
+    for (backend, device, gone) in [("vxlan", "flannel.1", "flannel0"), ("udp", "flannel0", "flannel.1")] {
+        let config = format!(r#"{{"Network":"10.244.0.0/16","Backend":{{"Type":"{backend}"}}}}"#);
+        etcd.put(&config_key(), &config);
+        for daemon in &mut daemons {
+            daemon.terminate();
+            daemon.restart();
+        }
+        daemons.iter_mut().for_each(Daemon::await_ready);
+        await_that(&format!("{backend}'s device alone is there"), || {
+            let names = node.link_names();
+            names.iter().any(|name| name == device) && !names.iter().any(|name| name == gone)
+        });
+        await_that(&format!("{backend}'s route alone is there"), || {
+            let routes = node.run("ip -4 route show proto 73");
+            routes.lines().count() == 1 && routes.contains(&format!("dev {device} "))
+        });
+        talk(&pods);
+    }
 }
 
 #[test]

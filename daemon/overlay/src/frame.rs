@@ -109,8 +109,7 @@ impl Post {
         if !self.own.contains(header.destination) {
             return Err(LossReason::ForeignDestination.into());
         }
-        // The kernel is told to take this node's own addresses from the device, for the daemon's answers: nobody else
-        // may use them.
+        // The kernel refuses this node's other addresses from the device.
         if self.own.contains(header.source) || !header.has_real_source() {
             return Err(LossReason::ForeignSource.into());
         }

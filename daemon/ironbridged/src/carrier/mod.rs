@@ -12,11 +12,12 @@ mod wait;
 use std::collections::BTreeMap;
 use std::io::{self, PipeWriter};
 use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use ipnetwork::IpNetwork;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 use overlay::{Post, UdpLink};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
@@ -70,6 +71,8 @@ pub struct Carrier {
 struct Line {
     device: Arc<SyncDevice>,
     socket: Arc<UdpSocket>,
+    /// A raw socket.
+    errors: Arc<Option<OwnedFd>>,
     table: Reader,
     stop: Stop,
     tally: Tally,
@@ -84,8 +87,8 @@ impl Carrier {
             device(name).map_err(|source| CarrierError::Device { name: name.to_owned(), source })?;
         let (stop, writer) = Stop::new().map_err(CarrierError::Thread)?;
         let board = Arc::new(Board::new(Post::new(link.subnet, &BTreeMap::new())));
-        let (device, socket) = (Arc::new(device), Arc::new(socket));
-        let outward = Line { device, socket, table: Reader::new(board.clone()), stop, tally };
+        let (device, socket, errors) = (Arc::new(device), Arc::new(socket), Arc::new(errors()));
+        let outward = Line { device, socket, errors, table: Reader::new(board.clone()), stop, tally };
         let inward = outward.clone();
         let mut carrier =
             Carrier { index, link, board, carried: BTreeMap::new(), threads: Vec::new(), stop: Some(writer) };
@@ -135,6 +138,18 @@ fn listen(local: SocketAddrV4) -> io::Result<UdpSocket> {
         setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BUFFER)?;
     }
     Ok(socket)
+}
+
+/// Where ICMP errors for this node's pods leave, with headers of ours. Out of the tun device they would have to come with
+/// an address of this node, which the kernel rightly refuses from outside. Without the right to such a socket the pods
+/// are told nothing.
+fn errors() -> Option<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let opened = socket(AddressFamily::Inet, SockType::Raw, flags, SockProtocol::Raw);
+    if let Err(error) = &opened {
+        tracing::warn!(%error, "no raw socket (CAP_NET_RAW): pods are not told of packets that go nowhere");
+    }
+    opened.ok()
 }
 
 /// Segments of a TCP stream come from the kernel as one large packet, which the crate cuts. The device is down yet.

@@ -2,11 +2,12 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddrV4;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, SockaddrIn, sendto};
 use overlay::{Loss, Reply};
-use tun_rs::{SyncDevice, VIRTIO_NET_HDR_LEN};
+use tun_rs::VIRTIO_NET_HDR_LEN;
 
 use super::inward::is_gone;
 use super::sender::{Sender, Way};
@@ -86,7 +87,7 @@ impl Outward {
     }
 
     fn send(&mut self, slots: &mut [&mut [u8]]) -> Wake {
-        let Line { device, socket, table, tally, stop } = &mut self.line;
+        let Line { errors, socket, table, tally, stop, .. } = &mut self.line;
         let post = table.post();
         for ((slot, size), node) in slots.iter_mut().zip(&self.sizes).zip(&mut self.nodes) {
             let packet = slot.get_mut(..*size).unwrap_or_default();
@@ -95,7 +96,7 @@ impl Outward {
                 Err(Loss { reason, answer }) => {
                     tally.lost(Lost::Reason(reason));
                     if let Some(reply) = answer.and_then(|answer| post.reply(answer, packet)) {
-                        tell(device, &reply);
+                        tell(errors.as_ref().as_ref(), &reply);
                     }
                     None
                 }
@@ -107,17 +108,8 @@ impl Outward {
     }
 }
 
-/// Through the device, as if the answer came from the network behind it.
-fn tell(device: &SyncDevice, reply: &Reply) {
-    let mut bytes = [0; VIRTIO_NET_HDR_LEN + LONGEST_REPLY];
-    let packet = reply.packet();
-    let end = VIRTIO_NET_HDR_LEN + packet.len();
-    if let Some(place) = bytes.get_mut(VIRTIO_NET_HDR_LEN..end) {
-        place.copy_from_slice(packet);
-        // Like any packet it may get lost.
-        device.send(bytes.get(..end).unwrap_or_default()).ok();
-    }
+/// Like any packet it may get lost.
+fn tell(errors: Option<&OwnedFd>, reply: &Reply) {
+    let to = SockaddrIn::from(SocketAddrV4::new(reply.to(), 0));
+    errors.map(|raw| sendto(raw.as_raw_fd(), reply.packet(), &to, MsgFlags::MSG_DONTWAIT).ok());
 }
-
-/// Two headers and a quotation.
-const LONGEST_REPLY: usize = 128;

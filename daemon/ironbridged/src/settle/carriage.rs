@@ -71,17 +71,9 @@ impl Carriage {
     }
 }
 
-/// Keeps the settings of such a device.
+/// Keeps the setting of such a device.
 pub fn level(device: &Device) {
     let Tunnel::Udp(_) = device.tunnel else { return };
-    for (family, setting) in [
-        // The daemon's ICMP errors come out of the device with this node's own address; `Post` lets no peer use one.
-        ("ipv4", "accept_local"),
-        // It carries IPv4 alone. A kernel without IPv6 has no such switch.
-        ("ipv6", "disable_ipv6"),
-    ] {
-        if let Err(error) = sysctl::ensure(&format!("net/{family}/conf/{}/{setting}", device.name), "1") {
-            tracing::debug!(%error, "a setting of the tunnel device stays as it is");
-        }
-    }
+    // It carries IPv4 alone. A kernel without IPv6 has no such switch.
+    sysctl::ensure(&format!("net/ipv6/conf/{}/disable_ipv6", device.name), "1").ok();
 }
