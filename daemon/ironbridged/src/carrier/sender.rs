@@ -206,3 +206,37 @@ impl<'p> Run<'p> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "192.0.2.2:8285";
+
+    fn taken<'p>(run: &mut Run<'p>, packet: &'p [u8], node: &str) -> bool {
+        run.take(packet, node.parse().unwrap())
+    }
+
+    #[test]
+    fn a_run_is_of_one_length_to_one_node_and_a_shorter_packet_ends_it() {
+        let (long, short) = ([1; 1472], [2; 100]);
+        let mut run = Run::new(&long, NODE.parse().unwrap());
+        assert!(taken(&mut run, &long, NODE));
+        assert!(!taken(&mut run, &long, "192.0.2.3:8285"));
+        assert!(taken(&mut run, &short, NODE));
+        assert!(!taken(&mut run, &short, NODE), "what follows the last one would be cut wrongly");
+        assert_eq!((run.count, run.segment, run.bytes), (3, 1472, 2 * 1472 + 100));
+        let mut run = Run::new(&short, NODE.parse().unwrap());
+        assert!(!taken(&mut run, &long, NODE), "longer than the first");
+    }
+
+    #[test]
+    fn a_run_is_no_longer_than_the_kernel_takes() {
+        for (length, most) in [(1472, 44), (100, SEGMENTS), (LARGEST, 1)] {
+            let packet = vec![0; length];
+            let mut run = Run::new(&packet, NODE.parse().unwrap());
+            while taken(&mut run, &packet, NODE) {}
+            assert_eq!(run.count, most, "{length}");
+        }
+    }
+}
