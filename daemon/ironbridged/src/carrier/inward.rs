@@ -32,7 +32,6 @@ pub struct Inward {
 struct Arrival {
     from: Ipv4Addr,
     length: usize,
-    is_whole: bool,
 }
 
 impl Inward {
@@ -54,7 +53,7 @@ impl Inward {
                     self.line.stop.rest()
                 }
             };
-            if wake == Wake::Stop || self.pass_on(&mut arrivals).is_err() {
+            if wake == Wake::Stop || self.line.stop.is_over() || self.pass_on(&mut arrivals).is_err() {
                 return;
             }
         }
@@ -70,7 +69,6 @@ impl Inward {
             *arrival = Some(Arrival {
                 from: message.address.map_or(Ipv4Addr::UNSPECIFIED, |address| address.ip()),
                 length: message.bytes,
-                is_whole: !message.flags.contains(MsgFlags::MSG_TRUNC),
             });
         }
         Ok(())
@@ -81,11 +79,9 @@ impl Inward {
         let Line { device, socket, table, tally, .. } = &mut self.line;
         let post = table.post();
         for (slot, arrival) in self.memory.chunks_exact_mut(STRIDE).zip(arrivals) {
-            let Some(Arrival { from, length, is_whole }) = arrival.take() else { break };
-            let Some(frame) = slot.get_mut(BEFORE..BEFORE + length).filter(|_| is_whole) else {
-                tally.lost(Lost::TooLong);
-                continue;
-            };
+            let Some(Arrival { from, length }) = arrival.take() else { break };
+            // No datagram is longer than its place.
+            let frame = slot.get_mut(BEFORE..BEFORE + length).unwrap_or_default();
             match post.inward(from, frame) {
                 Ok(length) => {
                     let packet = slot.get(..BEFORE + length).unwrap_or_default();

@@ -10,7 +10,7 @@ mod sender;
 mod wait;
 
 use std::collections::BTreeMap;
-use std::io::{self, PipeWriter};
+use std::io;
 use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::eyes::Tally;
 use board::{Board, Reader};
 use inward::Inward;
 use outward::Outward;
-use wait::Stop;
+use wait::{End, Stop};
 
 /// A packet can have as many bytes at most.
 const LARGEST: usize = 65_535;
@@ -62,8 +62,8 @@ pub struct Carrier {
     board: Arc<Board>,
     carried: BTreeMap<IpNetwork, SocketAddrV4>,
     threads: Vec<JoinHandle<()>>,
-    /// Closed, it tells both threads to end.
-    stop: Option<PipeWriter>,
+    /// Dropped, it tells both threads to end.
+    end: Option<End>,
 }
 
 /// What both directions have in common.
@@ -85,13 +85,13 @@ impl Carrier {
             listen(link.local).map_err(|source| CarrierError::Socket { local: link.local, source })?;
         let (device, index) =
             device(name).map_err(|source| CarrierError::Device { name: name.to_owned(), source })?;
-        let (stop, writer) = Stop::new().map_err(CarrierError::Thread)?;
+        let (stop, end) = Stop::new().map_err(CarrierError::Thread)?;
         let board = Arc::new(Board::new(Post::new(link.subnet, &BTreeMap::new())));
         let (device, socket, errors) = (Arc::new(device), Arc::new(socket), Arc::new(errors()));
         let outward = Line { device, socket, errors, table: Reader::new(board.clone()), stop, tally };
         let inward = outward.clone();
         let mut carrier =
-            Carrier { index, link, board, carried: BTreeMap::new(), threads: Vec::new(), stop: Some(writer) };
+            Carrier { index, link, board, carried: BTreeMap::new(), threads: Vec::new(), end: Some(end) };
         carrier.start("udp-out", move || Outward::new(outward).run())?;
         carrier.start("udp-in", move || Inward::new(inward).run())?;
         Ok(carrier)
@@ -122,7 +122,7 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.end.take());
         for thread in self.threads.drain(..) {
             // One that panicked has ended, too.
             thread.join().ok();

@@ -47,7 +47,7 @@ impl Outward {
             let (read, last) = self.read(&mut raw, &mut slots);
             let sent = self.send(slots.get_mut(..read).unwrap_or_default());
             let wake = last.map_or(Wake::Ready, |error| self.rest(&error));
-            if wake == Wake::Stop || sent == Wake::Stop {
+            if wake == Wake::Stop || sent == Wake::Stop || self.line.stop.is_over() {
                 return;
             }
         }

@@ -3,6 +3,7 @@
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -10,9 +11,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// Milliseconds that a direction rests after an error that may pass.
 const REST: u16 = 100;
 
-/// A pipe that nobody writes to: closed, it wakes everybody.
+/// A pipe that nobody writes to: closed, it wakes those who wait. Those who have no time to wait look at the flag.
 #[derive(Debug, Clone)]
-pub struct Stop(Arc<PipeReader>);
+pub struct Stop {
+    pipe: Arc<PipeReader>,
+    over: Arc<AtomicBool>,
+}
+
+/// What ends it all when it is dropped.
+#[derive(Debug)]
+pub struct End {
+    _pipe: PipeWriter,
+    over: Arc<AtomicBool>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Why a wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +41,16 @@ pub enum Wake {
 }
 
 impl Stop {
-    /// With the end by which it is closed.
-    pub fn new() -> io::Result<(Self, PipeWriter)> {
+    /// With what ends it.
+    pub fn new() -> io::Result<(Self, End)> {
         let (reader, writer) = io::pipe()?;
-        Ok((Stop(Arc::new(reader)), writer))
+        let over = Arc::new(AtomicBool::new(false));
+        Ok((Stop { pipe: Arc::new(reader), over: over.clone() }, End { _pipe: writer, over }))
+    }
+
+    /// Whether the data path ends.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Until that can be read or written, or has an error to be met.
@@ -41,7 +64,7 @@ impl Stop {
     }
 
     fn descriptor(&self) -> PollFd<'_> {
-        PollFd::new(self.0.as_fd(), PollFlags::POLLIN)
+        PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)
     }
 }
 

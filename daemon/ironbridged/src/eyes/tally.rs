@@ -19,8 +19,6 @@ pub enum Direction {
 pub enum Lost {
     /// It may go no further.
     Reason(LossReason),
-    /// A frame has more bytes than a packet can have.
-    TooLong,
     /// The tun device did not take it, or gave something that cannot be used.
     Device,
     /// The socket did not take it.
@@ -28,7 +26,7 @@ pub enum Lost {
 }
 
 impl Lost {
-    const ALL: [Lost; 10] = [
+    const ALL: [Lost; 9] = [
         Lost::Reason(LossReason::Short),
         Lost::Reason(LossReason::Malformed),
         Lost::Reason(LossReason::UnknownNode),
@@ -36,7 +34,6 @@ impl Lost {
         Lost::Reason(LossReason::ForeignDestination),
         Lost::Reason(LossReason::NoPeer),
         Lost::Reason(LossReason::Expired),
-        Lost::TooLong,
         Lost::Device,
         Lost::Socket,
     ];
@@ -50,7 +47,6 @@ impl Lost {
             Lost::Reason(LossReason::ForeignDestination) => "foreign_destination",
             Lost::Reason(LossReason::NoPeer) => "no_peer",
             Lost::Reason(LossReason::Expired) => "expired",
-            Lost::TooLong => "too_long",
             Lost::Device => "device",
             Lost::Socket => "socket",
         }
