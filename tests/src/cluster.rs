@@ -220,6 +220,15 @@ pub fn readyz(node: &Node) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap_or(Value::Null))
 }
 
+/// One whole number of `/metrics`, named without the prefix of ours.
+#[track_caller]
+pub fn counted(node: &Node, sample: &str) -> u64 {
+    let (_, text) = health(node, "/metrics").expect("the daemon serves /metrics");
+    let line = text.lines().find(|line| line.starts_with(&format!("ironbridged_{sample} ")));
+    let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no {sample}:\n{text}"))
+}
+
 /// Leases of so many nodes of a large network, each with a gateway of its own, as keys and values.
 #[must_use]
 pub fn peers(count: u32) -> Vec<(String, String)> {

@@ -171,3 +171,33 @@ fn a_node_of_flanneld_that_deleted_its_wireguard_devices_is_taken_over_with_its_
     needs!(WireGuard);
     taken_over_with_keys(End::Stopped);
 }
+
+/// Its tun device goes with it, so nothing can be adopted: the two work side by side, and the lease is taken over.
+#[test]
+#[ignore = "needs flanneld, which IRONBRIDGE_FLANNELD names"]
+fn a_node_of_flanneld_and_one_of_ours_talk_through_udp_and_its_lease_is_taken_over() {
+    let program = flanneld();
+    let cluster = Cluster::new(2);
+    let etcd = cluster.etcd(r#"{"Network":"10.244.0.0/16","EnableNFTables":true,"Backend":{"Type":"udp"}}"#);
+    let mut theirs = Flanneld::start(&program, &cluster, (0, &etcd.endpoint()));
+    let ours = Daemon::ready(cluster.node(1), options(&etcd));
+    let file = theirs.folder.path().join("subnet.env");
+    let env = std::fs::read_to_string(&file).unwrap();
+    let pods = [cluster.attach_by(0, &file, "theirs"), cluster.attach(1, &ours, "ours")];
+    talk(&pods);
+    let shown = [0, 1].map(|n| {
+        let node = cluster.node(n);
+        let line = node.run("ip -d link show dev flannel0") + &node.run("ip -4 route show dev flannel0");
+        let address = node.run("ip -4 -o address show dev flannel0");
+        eprintln!("{line}{address}");
+        (line.contains("mtu 1472"), line.contains("10.244.0.0/16"), address.contains("/32"))
+    });
+    assert_eq!(shown, [(true, true, true); 2]);
+    theirs.process.terminate(HEARD);
+    let taken = DaemonOptions::etcd(&etcd.endpoint())
+        .flag("--ip-masq")
+        .flag(&format!("--subnet-file={}", file.display()));
+    let taken = Daemon::ready(cluster.node(0), taken);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), env, "the same file:\n{}", taken.log());
+    talk(&pods);
+}

@@ -1,6 +1,7 @@
 //! The daemon's hands: stores, kernel, the settling loop, health. What to do is decided in `overlay`.
 
 mod announcer;
+mod carrier;
 mod commands;
 mod daemon;
 mod error;

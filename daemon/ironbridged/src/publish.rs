@@ -59,6 +59,7 @@ impl<'a> Publisher<'a> {
             }
             BackendConfig::HostGw
             | BackendConfig::Ipip(_)
+            | BackendConfig::Udp(_)
             | BackendConfig::Alloc
             | BackendConfig::Extension(_) => {}
         }

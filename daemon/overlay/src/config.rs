@@ -11,7 +11,9 @@ use crate::range;
 mod backend;
 mod wireguard;
 
-pub use backend::{BackendConfig, ExtensionConfig, IPIP_DEVICE, IpipConfig, VxlanConfig};
+pub use backend::{
+    BackendConfig, ExtensionConfig, IPIP_DEVICE, IpipConfig, UDP_DEVICE, UdpConfig, VxlanConfig,
+};
 pub use wireguard::{Mode, WireguardConfig};
 
 /// A checked network configuration: at least one family, and subnets that fit in it.
@@ -77,9 +79,7 @@ pub enum ConfigError {
     Unaligned { key: &'static str, address: IpAddr, subnet_len: u8 },
     #[error("SubnetMin {min} is above SubnetMax {max}: no subnet could ever be leased")]
     Inverted { min: IpAddr, max: IpAddr },
-    #[error(
-        "backend type {name:?} is not supported in this version (supported: {supported}); a configuration without Backend means udp"
-    )]
+    #[error("backend type {name:?} is not supported in this version (supported: {supported})")]
     UnsupportedBackend { name: String, supported: &'static str },
 }
 

@@ -1,7 +1,7 @@
 //! From all leases to the routes that this node should have.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use ipnetwork::IpNetwork;
 
@@ -17,12 +17,12 @@ use crate::route::Hop;
 use crate::uplink::Uplink;
 use crate::vxlan::{Passage, Through};
 use crate::wireguard::Peer;
-use crate::{host_gw, ipip, vxlan, wireguard};
+use crate::{host_gw, ipip, udp, vxlan, wireguard};
 
 /// The state that the kernel should be in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// One route for each subnet of each peer.
+    /// One route for each subnet of each peer; with the udp backend one for the whole network.
     pub routes: BTreeMap<IpNetwork, Hop>,
     /// The permanent neighbour entries of tunnel devices, by link and address.
     pub neighbours: BTreeMap<(u32, IpAddr), Mac>,
@@ -30,6 +30,10 @@ pub struct Desired {
     pub forwardings: BTreeMap<(u32, Mac), IpAddr>,
     /// The peers of `WireGuard` devices, by device and public key.
     pub peers: BTreeMap<(u32, Key), Peer>,
+    /// The subnets whose packets the daemon carries itself, each with the node that gets them.
+    pub carried: BTreeMap<IpNetwork, SocketAddrV4>,
+    /// How many subnets of peers are reached.
+    pub reached: usize,
     /// How many leases belong to nodes with another backend.
     pub other_backends: usize,
     /// Leases that could not become a route, or that contradict one another.
@@ -49,6 +53,7 @@ pub fn devices(
         BackendConfig::Vxlan(vxlan) => vxlan::devices((config, vxlan), own, published, uplink),
         BackendConfig::Wireguard(wireguard) => wireguard::devices((config, wireguard), own, uplink),
         BackendConfig::Ipip(_) => ipip::device(config, own, published, uplink).into_iter().collect(),
+        BackendConfig::Udp(udp) => udp::device((config, *udp), own, published, uplink).into_iter().collect(),
     }
 }
 
@@ -58,6 +63,7 @@ pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, groun
     let mut wanted = Desired::default();
     let mut routed: HashMap<IpNetwork, &Lease> = HashMap::new();
     let view = View { config, own, ground };
+    wanted.routes.extend(udp::route(config, ground));
     for lease in snapshot.iter().filter(|lease| lease.subnets != *own) {
         let backend = &lease.attributes.backend_type;
         if backend != config.backend.lease_type() {
@@ -87,6 +93,12 @@ pub fn desired(config: &NetworkConfig, snapshot: &Snapshot, own: &Subnets, groun
 }
 
 impl Desired {
+    /// The addresses of the peers' tunnel ends.
+    pub fn tunnel_ends(&self) -> impl Iterator<Item = IpAddr> {
+        let framed = self.carried.keys().map(IpNetwork::network);
+        self.neighbours.keys().map(|(_, address)| *address).chain(framed)
+    }
+
     /// Adds what a subnet needs, unless two hosts claim one tunnel end.
     fn take(&mut self, lease: &Lease, subnet: IpNetwork, passage: Passage) -> Result<(), Problem> {
         let Passage { hop, through } = passage;
@@ -107,9 +119,15 @@ impl Desired {
                 }
                 there.allowed.extend(peer.allowed);
             }
+            Some(Through::Frames(node)) => {
+                self.carried.insert(subnet, node);
+                self.reached += 1;
+                return Ok(());
+            }
             None => {}
         }
         self.routes.insert(subnet, hop);
+        self.reached += 1;
         Ok(())
     }
 }
@@ -145,6 +163,7 @@ impl View<'_> {
                 Ok(Passage { hop, through: Some(Through::Peer(key, peer)) })
             }
             BackendConfig::Ipip(ipip) => ipip::hop(lease, subnet, *ipip, self.ground).map(plain),
+            BackendConfig::Udp(udp) => udp::passage(lease, subnet, *udp, self.ground),
             BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => {
                 host_gw::hop(lease, subnet, self.ground.uplink).map(plain)
             }

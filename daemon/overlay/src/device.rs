@@ -1,8 +1,8 @@
 //! The backend's own devices: how they should be, and what turns one that is there into that.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 use crate::mac::Mac;
 use crate::uplink::Uplink;
@@ -40,6 +40,17 @@ pub enum Tunnel {
     Ipip(IpipLink),
     /// `WireGuard`: keys and peers are no parameters of the device.
     Wireguard,
+    /// A tun device that this process holds, beside a UDP socket.
+    Udp(UdpLink),
+}
+
+/// What a tun device of ours is tied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpLink {
+    /// Where the socket listens and sends from.
+    pub local: SocketAddrV4,
+    /// The subnet whose packets it takes.
+    pub subnet: Ipv4Network,
 }
 
 /// Parameters of an IP-in-IP device.
@@ -94,6 +105,8 @@ pub struct FoundDevice {
 pub enum DeviceChange {
     /// There is none of that name.
     Create,
+    /// The one of that name belongs to another process, in whose hands its packets are: it stays.
+    Spare,
     /// What is there cannot be turned into it: `why` names each parameter with both values.
     Recreate {
         /// What disagrees.
@@ -117,6 +130,9 @@ impl Device {
     #[must_use]
     pub fn remedy(&self, found: Option<&FoundDevice>) -> Vec<DeviceChange> {
         let Some(found) = found else { return vec![DeviceChange::Create] };
+        if let (Tunnel::Udp(_), None) = (&self.tunnel, &found.tunnel) {
+            return vec![DeviceChange::Spare];
+        }
         if let Some(why) = self.disagreement(found) {
             return vec![DeviceChange::Recreate { why }];
         }
@@ -144,7 +160,11 @@ impl Device {
             (Tunnel::Vxlan(want), Some(Tunnel::Vxlan(there))) => want.disagreement(there),
             (Tunnel::Ipip(want), Some(Tunnel::Ipip(there))) => want.disagreement(there),
             (Tunnel::Wireguard, Some(Tunnel::Wireguard)) => None,
-            (Tunnel::Vxlan(_) | Tunnel::Ipip(_) | Tunnel::Wireguard, Some(_)) => {
+            (Tunnel::Udp(want), Some(Tunnel::Udp(there))) => joined([
+                named("local address", &there.local.to_string(), &want.local.to_string()),
+                named("subnet", &there.subnet.to_string(), &want.subnet.to_string()),
+            ]),
+            (Tunnel::Vxlan(_) | Tunnel::Ipip(_) | Tunnel::Wireguard | Tunnel::Udp(_), Some(_)) => {
                 Some("it is a device of another kind".to_owned())
             }
         }

@@ -1,15 +1,13 @@
 //! The difference between the routes that should be and those that are, as changes in the order in which the kernel accepts them.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddrV4;
 
 use ipnetwork::IpNetwork;
-
-use std::net::IpAddr;
 
 use crate::ROUTE_PROTOCOL;
 use crate::desired::Desired;
 use crate::key::Key;
-use crate::mac::Mac;
 use crate::problem::Problem;
 use crate::route::{Actual, Hop, Route};
 use crate::tunnel::{self, Forwarding, Neighbour};
@@ -66,6 +64,18 @@ pub enum Change {
         /// Its public key.
         key: Key,
     },
+    /// Carry the packets for a subnet to that node.
+    PutCarried {
+        /// The subnet.
+        subnet: IpNetwork,
+        /// Where its node listens.
+        node: SocketAddrV4,
+    },
+    /// Carry no more packets for a subnet.
+    DeleteCarried {
+        /// The subnet.
+        subnet: IpNetwork,
+    },
     /// Delete a forwarding entry.
     DeleteForwarding(Forwarding),
     /// Delete a neighbour entry.
@@ -75,44 +85,6 @@ pub enum Change {
         /// Its id.
         id: u32,
     },
-}
-
-/// What a change takes away because no lease asks for it any more, by identity.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Removal {
-    /// The route to there.
-    Route(IpNetwork),
-    /// That neighbour of that link.
-    Neighbour(u32, IpAddr),
-    /// That hardware address behind that link.
-    Forwarding(u32, Mac),
-    /// The peer with that key of that `WireGuard` device.
-    Peer(u32, Key),
-}
-
-impl Change {
-    /// What it takes away, unless something takes its place.
-    #[must_use]
-    pub fn removal(&self, desired: &Desired) -> Option<Removal> {
-        match self {
-            Change::DeleteRoute(route) => {
-                let to = route.destination;
-                (!desired.routes.contains_key(&to)).then_some(Removal::Route(to))
-            }
-            Change::DeleteNeighbour(n) => Some(Removal::Neighbour(n.index, n.address)),
-            Change::DeleteForwarding(f) => {
-                let is_unwanted = !desired.forwardings.contains_key(&(f.index, f.mac));
-                is_unwanted.then_some(Removal::Forwarding(f.index, f.mac))
-            }
-            Change::DeletePeer { index, key } => Some(Removal::Peer(*index, *key)),
-            Change::AddNexthop { .. }
-            | Change::PutPeer { .. }
-            | Change::PutRoute { .. }
-            | Change::PutNeighbour(_)
-            | Change::PutForwarding(_)
-            | Change::DeleteNexthop { .. } => None,
-        }
-    }
 }
 
 /// The changes that turn `actual` into `desired`. Only routes and objects with our protocol number are touched,

@@ -11,6 +11,7 @@ mod device;
 mod diff;
 mod extension;
 mod folded;
+mod frame;
 mod ground;
 mod host_gw;
 mod ipip;
@@ -21,9 +22,11 @@ mod overview;
 mod problem;
 mod range;
 mod reach;
+mod removal;
 mod route;
 mod subnet_env;
 mod tunnel;
+mod udp;
 mod uplink;
 mod vtep;
 mod vxlan;
@@ -33,12 +36,15 @@ pub use acquire::{AcquireError, Claim, Node, Pods, claim, free_subnets};
 pub use backend_data::BackendData;
 pub use config::{
     BackendConfig, ConfigError, ExtensionConfig, FamilyConfig, Firewall, IpipConfig, Mode, NetworkConfig,
-    VxlanConfig, WireguardConfig,
+    UdpConfig, VxlanConfig, WireguardConfig,
 };
 pub use desired::{Desired, desired, devices};
-pub use device::{Device, DeviceChange, FoundDevice, Home, IpipLink, Tunnel, VxlanLink, local_address};
-pub use diff::{Change, Removal, conflicts, diff};
+pub use device::{
+    Device, DeviceChange, FoundDevice, Home, IpipLink, Tunnel, UdpLink, VxlanLink, local_address,
+};
+pub use diff::{Change, conflicts, diff};
 pub use extension::{Errand, errands};
+pub use frame::{Answer, Loss, LossReason, Post, Reply};
 pub use ground::{End, Ends, Ground};
 pub use key::{Key, Secret};
 pub use lease::{Junk, KeyError, Lease, LeaseAttributes, Snapshot, Subnets, ValueError, same_name};
@@ -49,6 +55,7 @@ pub use overview::{
 };
 pub use problem::Problem;
 pub use reach::Reach;
+pub use removal::Removal;
 pub use route::{Actual, Hop, Nexthop, Route};
 pub use subnet_env::{Masquerade, Previous, SubnetEnv};
 pub use tunnel::{Forwarding, Neighbour};

@@ -1,7 +1,8 @@
 //! Routes and nexthop objects as the kernel shows them, and the part of them that is decided here.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use ipnetwork::IpNetwork;
 
@@ -72,6 +73,8 @@ pub struct Actual {
     pub forwardings: Vec<Forwarding>,
     /// The peers of our `WireGuard` devices.
     pub peers: Vec<FoundPeer>,
+    /// The subnets that the daemon carries itself, each with the node that gets their packets.
+    pub carried: BTreeMap<IpNetwork, SocketAddrV4>,
 }
 
 impl Route {

@@ -69,11 +69,14 @@ pub fn difference(desired: &Desired, actual: &Actual) -> Difference {
         .iter()
         .filter(|(end, peer)| !known.get(end).is_some_and(|found| peer.is(found)))
         .map(|(&(index, key), peer)| Change::PutPeer { index, key, peer: peer.clone() });
+    let carried = desired.carried.iter().filter(|(subnet, node)| actual.carried.get(subnet) != Some(node));
+    let carried = carried.map(|(subnet, node)| Change::PutCarried { subnet: *subnet, node: *node });
     Difference {
         puts: neighbours
             .map(Change::PutNeighbour)
             .chain(forwardings.map(Change::PutForwarding))
             .chain(peers)
+            .chain(carried)
             .collect(),
         deletes: deletes(desired, actual),
     }
@@ -91,11 +94,14 @@ fn deletes(desired: &Desired, actual: &Actual) -> Vec<Change> {
         .iter()
         .filter(|p| !desired.peers.contains_key(&(p.index, p.key)))
         .map(|p| Change::DeletePeer { index: p.index, key: p.key });
+    let carried = actual.carried.keys().filter(|subnet| !desired.carried.contains_key(subnet));
+    let carried = carried.map(|subnet| Change::DeleteCarried { subnet: *subnet });
     let forwardings = actual.forwardings.iter().filter(forwarding);
     let neighbours = actual.neighbours.iter().filter(neighbour);
     forwardings
         .map(|f| Change::DeleteForwarding(*f))
         .chain(neighbours.map(|n| Change::DeleteNeighbour(*n)))
         .chain(peers)
+        .chain(carried)
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The vxlan backend: each peer is one neighbour, one forwarding entry and one route behind a device of our own, or,
 //! with `DirectRouting` and a peer on the same layer-2 network, a plain route.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use ipnetwork::IpNetwork;
 
@@ -40,6 +40,8 @@ pub enum Through {
     Vtep(Mac, IpAddr),
     /// A `WireGuard` device: its public key, and the peer with this subnet.
     Peer(Key, Peer),
+    /// Our own frames: where they go. The network as a whole is routed to the tun device.
+    Frames(SocketAddrV4),
 }
 
 /// The devices that this node needs, with the hardware addresses that its lease publishes.

@@ -103,6 +103,7 @@ replays! {
     overlay_key
     overlay_attributes
     overlay_subnet_env
+    overlay_frames
     overlay_leases
     portmap_conf
     portmap_saved

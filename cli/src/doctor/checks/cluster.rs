@@ -113,7 +113,7 @@ pub fn eaten_port(node: &Node) -> Vec<Finding> {
                     "peer {} answers, its end of the overlay {} does not: what lies between the nodes drops the overlay's packets, or the peer has no overlay",
                     path.peer, path.target
                 ),
-                "let the overlay's UDP port (vxlan: 8472) pass between all nodes in both directions; some clouds and hypervisors \
+                "let the overlay's UDP port (vxlan: 8472, udp: 8285) pass between all nodes in both directions; some clouds and hypervisors \
                  take 8472 or 4789 for themselves, then set another Port in the network configuration",
             )
         })

@@ -52,7 +52,7 @@ pub fn paths(node: &Node) -> io::Result<Vec<Path>> {
 fn targets(node: &Node) -> Vec<Path> {
     let Some(overview) = &node.overview else { return Vec::new() };
     let mtu = |name: &str| node.links.iter().find(|link| link.name == name).map_or(0, |link| link.mtu);
-    let has_overlay = overview.network.backend == "vxlan";
+    let has_overlay = ["vxlan", "udp"].contains(&overview.network.backend.as_str());
     let path = |peer: IpAddr, target: IpAddr| {
         let overlay = peer != target;
         let size = if overlay { overview.node.mtu } else { mtu(&overview.node.uplink) };

@@ -1,7 +1,7 @@
 //! The document of the status socket, worked out of what the parts told and of what the kernel has at this moment.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
@@ -60,7 +60,10 @@ impl Sight {
             ready: status.ready,
             waiting: status.waiting,
             node: seen.place.as_ref().map(|place| node(place, &seen)).unwrap_or_default(),
-            routes: routes(&seen.desired, &found.unwrap_or_default(), seen.place.as_ref()),
+            routes: routes(&seen.desired, &found.unwrap_or_default(), seen.place.as_ref())
+                .into_iter()
+                .chain(carried(&seen.carried))
+                .collect(),
             last_pass: seen.pass.map(|(ended, took, outcome)| PassOverview {
                 seconds_ago: ended.elapsed().as_secs(),
                 microseconds: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
@@ -185,6 +188,17 @@ fn routes(desired: &BTreeMap<IpNetwork, Hop>, found: &[Route], place: Option<&Pl
         state: RouteState::Surplus,
     });
     wanted.chain(surplus).collect()
+}
+
+/// What is carried without a route of its own: the gateway is the peer.
+fn carried(
+    [desired, actual]: &[BTreeMap<IpNetwork, SocketAddrV4>; 2],
+) -> impl Iterator<Item = RouteOverview> {
+    desired.iter().map(|(subnet, node)| RouteOverview {
+        destination: subnet.to_string(),
+        gateway: Some(node.ip().to_string()),
+        state: if actual.get(subnet) == Some(node) { RouteState::Present } else { RouteState::Missing },
+    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ pub struct Metrics {
     pub lease_held: Gauge,
     pub lease_expiry: Seconds,
     pub renewals: Family<Label, Counter>,
+    pub carried_packets: Family<Label, Counter>,
+    pub carried_bytes: Family<Label, Counter>,
+    pub lost_packets: Family<Label, Counter>,
 }
 
 impl Default for Metrics {
@@ -70,9 +73,13 @@ impl Default for Metrics {
             lease_held: Gauge::default(),
             lease_expiry: Seconds::default(),
             renewals: Family::default(),
+            carried_packets: Family::default(),
+            carried_bytes: Family::default(),
+            lost_packets: Family::default(),
         };
         metrics.register_states();
         metrics.register_work();
+        metrics.register_carriage();
         metrics.begin();
         metrics
     }
@@ -113,6 +120,17 @@ impl Metrics {
         let last = "When the last pass ended, seconds since 1970";
         to.register_with_unit("last_pass_timestamp", last, Unit::Seconds, self.last_pass.clone());
         to.register("renewals", "Renewals of the lease, by outcome", self.renewals.clone());
+    }
+
+    /// What the daemon carries itself.
+    fn register_carriage(&mut self) {
+        let to = &mut self.registry;
+        let packets = "Packets that the daemon carried itself";
+        to.register("carried_packets", packets, self.carried_packets.clone());
+        let bytes = "Their bytes, without the frames around them";
+        to.register("carried_bytes", bytes, self.carried_bytes.clone());
+        let lost = "Packets that it did not carry, by reason";
+        to.register("lost_packets", lost, self.lost_packets.clone());
     }
 
     /// A counter that begins at nothing shows its first event as an increase.

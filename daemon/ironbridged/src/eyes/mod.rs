@@ -10,8 +10,10 @@ mod place;
 mod revisions;
 mod sight;
 pub mod socket;
+mod tally;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +30,7 @@ use metrics::Metrics;
 pub use place::Place;
 use revisions::Revisions;
 pub use sight::Sight;
+pub use tally::{Direction, Lost, Tally};
 
 /// The shared value.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +48,8 @@ struct Seen {
     place: Option<Place>,
     held: Option<Held>,
     desired: Arc<BTreeMap<IpNetwork, Hop>>,
+    /// What the daemon carries itself: how it should be, and how it is.
+    carried: Arc<[BTreeMap<IpNetwork, SocketAddrV4>; 2]>,
     pass: Option<(Instant, Duration, Outcome)>,
     revisions: Revisions,
     channels: Option<(watch::Receiver<View>, watch::Receiver<Standing>)>,
@@ -183,6 +188,20 @@ impl Eyes {
         if *known != *routes {
             self.seen().desired = Arc::new(routes.clone());
         }
+    }
+
+    /// What the daemon should carry itself, and what it does.
+    pub fn carries(&self, [desired, actual]: [&BTreeMap<IpNetwork, SocketAddrV4>; 2]) {
+        let known = self.seen().carried.clone();
+        let [known_desired, known_actual] = &*known;
+        if (known_desired, known_actual) != (desired, actual) {
+            self.seen().carried = Arc::new([desired.clone(), actual.clone()]);
+        }
+    }
+
+    /// The counters of the daemon's own data path.
+    pub fn tally(&self) -> Tally {
+        Tally::new(&self.0.metrics)
     }
 
     /// The lease could not be kept this time.

@@ -6,6 +6,9 @@ use ipnetwork::IpNetwork;
 use kernel::{Dad, Ipip, Link, NewVxlan, Rtnl, Vxlan, sysctl};
 use overlay::{Device, DeviceChange, End, Ends, FoundDevice, IpipLink, Mac, Tunnel, VxlanLink};
 
+use super::carriage::{self, Carriage};
+use crate::carrier::CarrierError;
+
 /// A device is complete after it was made, and then given its address: more rounds mean that somebody undoes it.
 const ROUNDS: usize = 4;
 
@@ -19,6 +22,12 @@ pub enum DeviceError {
     Kernel { name: String, source: kernel::Error, remedy: &'static str },
     #[error("tunnel device {name} does not stay as it is set: another program changes it ({last})")]
     Contested { name: String, last: String },
+    #[error(
+        "tunnel device {0} belongs to another process (flanneld, or a daemon of another network): it is left alone; end that process, or delete the device"
+    )]
+    Foreign(String),
+    #[error(transparent)]
+    Carrier(#[from] CarrierError),
 }
 
 /// Another device of the same identifier, port and family keeps ours from being made.
@@ -26,10 +35,10 @@ const TAKEN: &str = "; another VXLAN device has the same VNI and port (`ip -d li
                      give this network another VNI";
 
 /// Brings every device to what it should be; the answer has those that are there then.
-pub fn ensure(rtnl: &mut Rtnl, wanted: &[Device]) -> Result<Ends, DeviceError> {
+pub fn ensure(rtnl: &mut Rtnl, carriage: &mut Carriage, wanted: &[Device]) -> Result<Ends, DeviceError> {
     let mut ends = Ends::default();
     for device in wanted {
-        let end = ensure_one(rtnl, device)?;
+        let end = ensure_one((rtnl, carriage), device)?;
         for home in &device.homes {
             let slot = if home.address.is_ipv4() { &mut ends.v4 } else { &mut ends.v6 };
             *slot = Some(end);
@@ -38,21 +47,32 @@ pub fn ensure(rtnl: &mut Rtnl, wanted: &[Device]) -> Result<Ends, DeviceError> {
     Ok(ends)
 }
 
-fn ensure_one(rtnl: &mut Rtnl, device: &Device) -> Result<End, DeviceError> {
+fn ensure_one((rtnl, carriage): (&mut Rtnl, &mut Carriage), device: &Device) -> Result<End, DeviceError> {
     let failed = |source: kernel::Error| {
         let remedy = if source.is_present() { TAKEN } else { "" };
         DeviceError::Kernel { name: device.name.clone(), source, remedy }
     };
     let mut last = String::new();
     for _ in 0..ROUNDS {
-        let found = find(rtnl, &device.name).map_err(failed)?;
+        carriage.clear();
+        let mut found = find(rtnl, &device.name).map_err(failed)?;
+        if let Some(found) = &mut found {
+            found.tunnel = found.tunnel.or(carriage.tunnel(found.index));
+        }
         let changes = device.remedy(found.as_ref());
         match (&found, changes.as_slice()) {
-            (Some(found), []) => return Ok(End { index: found.index, mac: found.mac, mtu: found.mtu }),
+            (Some(found), []) => {
+                carriage::level(device);
+                return Ok(End { index: found.index, mac: found.mac, mtu: found.mtu });
+            }
+            (_, [DeviceChange::Spare]) => return Err(DeviceError::Foreign(device.name.clone())),
             (found, changes) => {
                 last = format!("{changes:?}");
                 let index = found.as_ref().map_or(0, |found| found.index);
                 apply(rtnl, (device, index), changes).map_err(failed)?;
+                if let [DeviceChange::Create | DeviceChange::Recreate { .. }] = changes {
+                    carriage.make(device)?;
+                }
             }
         }
     }
@@ -96,7 +116,7 @@ fn is_flannels(link: &Link) -> bool {
 }
 
 /// The device of that name as it is.
-pub fn find(rtnl: &mut Rtnl, name: &str) -> Result<Option<FoundDevice>, kernel::Error> {
+fn find(rtnl: &mut Rtnl, name: &str) -> Result<Option<FoundDevice>, kernel::Error> {
     let Some(link) = rtnl.link(name)? else { return Ok(None) };
     let addresses = match rtnl.addresses(link.index) {
         Err(error) if error.is_absent() => return Ok(None),
@@ -154,6 +174,7 @@ fn apply(
                 tracing::info!(device = name, mtu, "the device's MTU is set");
                 rtnl.set_link_mtu(index, *mtu)?;
             }
+            DeviceChange::Spare => {}
             DeviceChange::Raise => rtnl.set_link_up(index)?,
             DeviceChange::AddAddress(address) => rtnl.add_address(index, *address, Dad::Skip)?,
             DeviceChange::DeleteAddress(address) => {
@@ -172,6 +193,8 @@ fn create(rtnl: &mut Rtnl, device: &Device) -> Result<(), kernel::Error> {
         Tunnel::Ipip(IpipLink { local, remote }) => {
             rtnl.create_ipip(&device.name, device.mtu, &Ipip { local, remote })?;
         }
+        // Who makes it holds it.
+        Tunnel::Udp(_) => return Ok(()),
     }
     tracing::info!(device = device.name, mtu = device.mtu, "tunnel device made");
     // Nobody sends router advertisements through the tunnel; on a kernel without IPv6 there is no such switch.

@@ -39,7 +39,7 @@ pub enum Removals {
 pub struct Report {
     /// Whether the peers of a complete snapshot were programmed.
     pub settled: bool,
-    /// Routes to peers that should be there.
+    /// Subnets of peers that should be reached.
     pub routes: usize,
     /// Leases of nodes with another backend, which are ignored.
     pub other_backends: usize,

@@ -80,8 +80,7 @@ pub struct Refusal<'c> {
 
 /// Makes the changes in their order. The answer has what the kernel refused.
 pub fn write<'c>(rtnl: &mut Rtnl, changes: &'c [Change]) -> Result<Vec<Refusal<'c>>, kernel::Error> {
-    let is_for_rtnl =
-        |change: &&Change| !matches!(change, Change::PutPeer { .. } | Change::DeletePeer { .. });
+    let is_for_rtnl = |change: &&Change| !is_for_others(change);
     let changes: Vec<&Change> = changes.iter().filter(is_for_rtnl).collect();
     let mut parts = changes.chunks(BATCH);
     let mut writing = Writing { rtnl, refused: Vec::new() };
@@ -145,8 +144,22 @@ fn put(batch: &mut Batch, change: &Change) {
         Change::DeleteNeighbour(entry) => batch.delete_neighbour(&neighbour_message(entry)),
         Change::PutForwarding(entry) => batch.replace_forwarding(&forwarding_message(entry)),
         Change::DeleteForwarding(entry) => batch.delete_forwarding(&forwarding_message(entry)),
-        Change::PutPeer { .. } | Change::DeletePeer { .. } => batch,
+        Change::PutPeer { .. }
+        | Change::DeletePeer { .. }
+        | Change::PutCarried { .. }
+        | Change::DeleteCarried { .. } => batch,
     };
+}
+
+/// Keys and tables, which rtnetlink knows nothing of.
+fn is_for_others(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::PutPeer { .. }
+            | Change::DeletePeer { .. }
+            | Change::PutCarried { .. }
+            | Change::DeleteCarried { .. }
+    )
 }
 
 /// What is to be deleted and already gone is deleted.

@@ -1,11 +1,17 @@
 //! What one pass did, kind by kind, for those who ask.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
+use ipnetwork::IpNetwork;
 use overlay::{Change, Desired};
 
 use super::kernel_state::Refusal;
 use crate::eyes::{Account, Cause, Eyes, Outcome};
+
+/// Subnets, each with the node that gets its packets.
+type Carried = BTreeMap<IpNetwork, SocketAddrV4>;
 
 /// The accounts of the present pass.
 #[derive(Debug)]
@@ -57,6 +63,20 @@ impl Ledger {
         self.eyes.wants(&desired.routes);
     }
 
+    /// What the daemon should carry itself, what it does carry, and what was changed.
+    pub fn carriage(&mut self, desired: &Desired, actual: &Carried, changes: &[Change]) {
+        let number = |is_it: fn(&Change) -> bool| changes.iter().filter(|change| is_it(change)).count();
+        let wrong = |(subnet, node): &(&IpNetwork, &SocketAddrV4)| actual.get(subnet) != Some(*node);
+        self.accounts.push(Account {
+            kind: "carried",
+            desired: desired.carried.len(),
+            missing: desired.carried.iter().filter(wrong).count(),
+            set: number(|change| matches!(change, Change::PutCarried { .. })),
+            removed: number(|change| matches!(change, Change::DeleteCarried { .. })),
+        });
+        self.eyes.carries([&desired.carried, actual]);
+    }
+
     /// What carries the pods' packets has this MTU.
     pub fn carrier(&self, mtu: u32) {
         self.eyes.carrier(mtu);
@@ -81,7 +101,8 @@ enum Act {
     Removed,
 }
 
-/// The kind of object that a change is about. Nexthop objects are a part of their routes.
+/// The kind of object that a change is about. Nexthop objects are a part of their routes; what the daemon carries itself
+/// has an account of its own.
 fn act(change: &Change) -> Option<(&'static str, Act)> {
     Some(match change {
         Change::PutRoute { .. } => ("route", Act::Set),
@@ -92,6 +113,9 @@ fn act(change: &Change) -> Option<(&'static str, Act)> {
         Change::DeleteForwarding(_) => ("forwarding", Act::Removed),
         Change::PutPeer { .. } => ("peer", Act::Set),
         Change::DeletePeer { .. } => ("peer", Act::Removed),
-        Change::AddNexthop { .. } | Change::DeleteNexthop { .. } => return None,
+        Change::AddNexthop { .. }
+        | Change::DeleteNexthop { .. }
+        | Change::PutCarried { .. }
+        | Change::DeleteCarried { .. } => return None,
     })
 }

@@ -6,6 +6,7 @@
 mod ahead;
 mod assignment;
 mod blackhole;
+mod carriage;
 mod crypto;
 mod devices;
 mod exchange;
@@ -23,7 +24,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
 use kernel::Rtnl;
-use overlay::{Change, Desired, Device, Ground, Snapshot};
+use overlay::{BackendConfig, Change, Desired, Device, Ground, Snapshot};
 use tokio::sync::watch;
 
 use crate::eyes::Eyes;
@@ -33,6 +34,7 @@ use crate::uplink;
 
 pub use assignment::{Assignment, Places};
 pub use blackhole::Blackhole;
+use carriage::Carriage;
 use crypto::{Crypto, Turn};
 pub use exchange::{Input, Removals, Report};
 use extension::{Extension, MayRemove};
@@ -73,6 +75,7 @@ pub struct Settler {
     problems: Problems,
     extension: Extension,
     crypto: Crypto,
+    carriage: Carriage,
     /// Whether the devices of an earlier backend are gone.
     is_retired: bool,
     reports: watch::Sender<Report>,
@@ -103,6 +106,7 @@ impl Settler {
             problems: Problems::default(),
             extension: Extension::default(),
             crypto: Crypto::default(),
+            carriage: Carriage::new(eyes.tally()),
             is_retired: false,
             reports,
             places: Arc::default(),
@@ -204,21 +208,27 @@ impl Settler {
         let found = uplink::find(&mut self.rtnl, uplink, published)?;
         let uplink = found.ok_or_else(|| PassError::NoUplink(uplink.clone()))?;
         let devices = overlay::devices(config, own, attributes, &uplink);
-        let ends = devices::ensure(&mut self.rtnl, &devices)?;
+        let ends = devices::ensure(&mut self.rtnl, &mut self.carriage, &devices)?;
         self.places.keep(&uplink, &ends);
         let (mut actual, reach) = kernel_state::read(&mut self.rtnl, scope, &ends)?;
         actual.peers = self.crypto.ensure(&self.assignment, &ends)?;
+        actual.carried = self.carriage.carried();
         let ground = Ground { uplink: &uplink, ends: &ends, reach: &reach };
+        let is_carrying = matches!(config.backend, BackendConfig::Udp(_));
         let mut desired = overlay::desired(config, snapshot, own, ground);
         let mut changes = overlay::diff(&desired, &actual);
         self.due = self.withhold(&mut changes, &desired, Instant::now());
         news::log(&changes);
         self.crypto.write(&changes, Turn::BeforeRoutes)?;
+        self.carriage.write(&changes);
         let refused = kernel_state::write(&mut self.rtnl, &changes)?;
         self.crypto.write(&changes, Turn::AfterRoutes)?;
         failed.extend(refused.iter().map(|refusal| refusal.error.to_string()));
         let conflicts = overlay::conflicts(&desired, &actual);
         self.ledger.objects(&desired, &changes, (&refused, conflicts.len()));
+        if is_carrying {
+            self.ledger.carriage(&desired, &self.carriage.carried(), &changes);
+        }
         desired.problems.extend(conflicts);
         self.retire(&devices)?;
         let may_remove = if self.removals == Removals::Allowed { MayRemove::Yes } else { MayRemove::No };
@@ -274,10 +284,10 @@ impl Settler {
             let before = report.clone();
             if let Some(Settled { desired, mtu }) = settled {
                 report.settled = true;
-                report.routes = desired.routes.len();
+                report.routes = desired.reached;
                 report.other_backends = desired.other_backends;
                 report.mtu = Some(mtu);
-                report.ends = desired.neighbours.keys().map(|(_, address)| *address).take(PROBED).collect();
+                report.ends = desired.tunnel_ends().take(PROBED).collect();
             }
             report.problems = problems;
             *report != before

@@ -8,10 +8,16 @@ use super::wireguard::{self, WireguardConfig};
 use crate::folded::Members;
 
 /// The backend types of flannel that this version serves.
-const SUPPORTED: &str = "alloc, extension, host-gw, ipip, vxlan, wireguard";
+const SUPPORTED: &str = "alloc, extension, host-gw, ipip, udp, vxlan, wireguard";
 
 /// flannel's name for the IP-in-IP device.
 pub const IPIP_DEVICE: &str = "flannel.ipip";
+
+/// What flannel's tun device is called when it is the first.
+pub const UDP_DEVICE: &str = "flannel0";
+
+/// flannel's port for packets in UDP.
+const UDP_PORT: u16 = 8285;
 
 /// `IFNAMSIZ` without its end: the longest name of a link.
 const LONGEST_NAME: usize = 15;
@@ -30,6 +36,8 @@ pub enum BackendConfig {
     Ipip(IpipConfig),
     /// Encrypted tunnels between all nodes.
     Wireguard(WireguardConfig),
+    /// Each IPv4 packet is carried by the daemon itself, in a UDP datagram of its own.
+    Udp(UdpConfig),
     /// A lease and nothing else: something other carries the traffic. No keys.
     Alloc,
     /// The operator's commands carry the traffic.
@@ -41,6 +49,13 @@ pub enum BackendConfig {
 pub struct IpipConfig {
     /// `DirectRouting`: peers in the same layer-2 network are reached without the tunnel.
     pub direct_routing: bool,
+}
+
+/// The keys of the udp backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpConfig {
+    /// `Port`: the same on all nodes, for no lease tells it.
+    pub port: u16,
 }
 
 /// The keys of the extension backend: command lines for a shell.
@@ -92,16 +107,17 @@ impl BackendConfig {
             BackendConfig::Vxlan(_) => "vxlan",
             BackendConfig::Ipip(_) => "ipip",
             BackendConfig::Wireguard(_) => "wireguard",
+            BackendConfig::Udp(_) => "udp",
             BackendConfig::Alloc => "alloc",
             BackendConfig::Extension(_) => "extension",
         }
     }
 
-    /// What a lease carries as its `BackendType`; flannel's alloc leaves it empty.
+    /// What a lease carries as its `BackendType`; flannel's alloc and udp leave it empty.
     #[must_use]
     pub fn lease_type(&self) -> &'static str {
         match self {
-            BackendConfig::Alloc => "",
+            BackendConfig::Alloc | BackendConfig::Udp(_) => "",
             BackendConfig::HostGw
             | BackendConfig::Vxlan(_)
             | BackendConfig::Ipip(_)
@@ -117,7 +133,8 @@ impl BackendConfig {
             BackendConfig::HostGw
             | BackendConfig::Vxlan(_)
             | BackendConfig::Ipip(_)
-            | BackendConfig::Wireguard(_) => true,
+            | BackendConfig::Wireguard(_)
+            | BackendConfig::Udp(_) => true,
             BackendConfig::Alloc | BackendConfig::Extension(_) => false,
         }
     }
@@ -129,6 +146,7 @@ impl BackendConfig {
             BackendConfig::Vxlan(vxlan) => vxlan.names().into(),
             BackendConfig::Ipip(_) => vec![IPIP_DEVICE.to_owned()],
             BackendConfig::Wireguard(wireguard) => wireguard.names().into(),
+            BackendConfig::Udp(_) => vec![UDP_DEVICE.to_owned()],
             BackendConfig::HostGw | BackendConfig::Alloc | BackendConfig::Extension(_) => Vec::new(),
         }
     }
@@ -140,6 +158,7 @@ impl BackendConfig {
             BackendConfig::Vxlan(vxlan) => vxlan.direct_routing,
             BackendConfig::Ipip(ipip) => ipip.direct_routing,
             BackendConfig::Wireguard(_)
+            | BackendConfig::Udp(_)
             | BackendConfig::HostGw
             | BackendConfig::Alloc
             | BackendConfig::Extension(_) => false,
@@ -165,6 +184,11 @@ pub fn read(members: &Members) -> Result<BackendConfig, ConfigError> {
         None => "udp".to_owned(),
     };
     match (name.to_ascii_lowercase().as_str(), &object) {
+        ("udp", object) => {
+            let port = object.as_ref().map_or(Ok(None), |object| key::<u16>(object, "Port"))?;
+            let port = port.filter(|port| *port != 0).unwrap_or(UDP_PORT);
+            Ok(BackendConfig::Udp(UdpConfig { port }))
+        }
         ("host-gw", _) => Ok(BackendConfig::HostGw),
         ("vxlan", Some(object)) => vxlan(object).map(BackendConfig::Vxlan),
         ("ipip", Some(object)) => {
@@ -211,9 +235,11 @@ fn extension(object: &Members) -> Result<ExtensionConfig, ConfigError> {
 
 /// The backend must carry the families in use (IPv4, IPv6), and its devices have names that the kernel takes.
 pub fn check(backend: &BackendConfig, families: [bool; 2]) -> Result<(), ConfigError> {
-    if let (BackendConfig::Ipip(_), [_, true]) = (backend, families) {
-        let why = "ipip carries IPv4 only, and EnableIPv6 is true: take vxlan, or leave EnableIPv6 out";
-        return Err(ConfigError::Value { key: "Backend", why: why.to_owned() });
+    if let (BackendConfig::Ipip(_) | BackendConfig::Udp(_), [_, true]) = (backend, families) {
+        let name = backend.type_name();
+        let why =
+            format!("{name} carries IPv4 only, and EnableIPv6 is true: take vxlan, or leave EnableIPv6 out");
+        return Err(ConfigError::Value { key: "Backend", why });
     }
     let BackendConfig::Vxlan(vxlan) = backend else { return Ok(()) };
     let mut names = vxlan.names().into_iter().zip(families).filter(|(_, used)| *used);

@@ -77,7 +77,6 @@ fn what_does_not_fit_is_refused_by_name() {
 #[test]
 fn a_backend_of_a_later_version_is_refused_by_name() {
     for (backend, name) in [
-        ("", "udp"),
         (r#","Backend":null"#, ""),
         (r#","Backend":{}"#, ""),
         (r#","Backend":{"Type":"Tencent-VPC"}"#, "Tencent-VPC"),

@@ -1,12 +1,12 @@
 //! The difference against a model of the kernel: whatever was there, applying the changes gives what is desired.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::mac::Mac;
 use crate::route::Nexthop;
 
 fn net(n: u8) -> IpNetwork {
@@ -65,6 +65,8 @@ fn apply(changes: &[Change], mut state: Actual) -> Actual {
             | Change::DeleteForwarding(_)
             | Change::PutPeer { .. }
             | Change::DeletePeer { .. }
+            | Change::PutCarried { .. }
+            | Change::DeleteCarried { .. }
             | Change::DeleteNeighbour(_) => apply_entry(change, &mut state),
             Change::DeleteNexthop { id } => {
                 state.nexthops.retain(|n| n.id != *id);
@@ -92,6 +94,12 @@ fn apply_entry(change: &Change, state: &mut Actual) {
     }
     if let Change::DeleteNeighbour(gone) = change {
         state.neighbours.retain(|n| n != gone);
+    }
+    if let Change::PutCarried { subnet, node } = change {
+        state.carried.insert(*subnet, *node);
+    }
+    if let Change::DeleteCarried { subnet } = change {
+        state.carried.remove(subnet);
     }
 }
 

@@ -3,10 +3,11 @@
 use super::*;
 use crate::config::BackendConfig;
 use crate::desired::{Desired, desired};
-use crate::diff::{Change, Removal, diff};
+use crate::diff::{Change, diff};
 use crate::ground::Ends;
 use crate::lease::Snapshot;
 use crate::reach::Reach;
+use crate::removal::Removal;
 use crate::route::{Actual, Route};
 use crate::tunnel::{Forwarding, Neighbour};
 
@@ -196,6 +197,8 @@ fn a_peer_that_moved_and_one_that_left_are_followed_in_the_order_that_traffic_ne
             | Change::PutNeighbour(_)
             | Change::PutPeer { .. }
             | Change::DeletePeer { .. }
+            | Change::PutCarried { .. }
+            | Change::DeleteCarried { .. }
             | Change::DeleteNexthop { .. } => panic!("{change:?}"),
         })
         .collect();

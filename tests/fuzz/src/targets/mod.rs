@@ -13,6 +13,7 @@ mod host_local;
 mod host_local_life;
 mod marks;
 mod overlay;
+mod overlay_frames;
 mod overlay_leases;
 mod portmap;
 mod request;
@@ -65,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     target("overlay_key", overlay::key, words::LEASES, 8000),
     target("overlay_attributes", overlay::attributes, words::LEASES, 5000),
     target("overlay_subnet_env", overlay::subnet_env, words::SUBNET_ENV, 3000),
+    target("overlay_frames", overlay_frames::frames, words::LEASES, 6000),
     target("overlay_leases", overlay_leases::leases, words::LEASES, 1600),
     target("portmap_conf", portmap::conf, chained_words::PORTMAP, 3000),
     target("portmap_saved", portmap::saved, chained_words::SAVED, 4000),

@@ -3,7 +3,7 @@
 //! The input is a network configuration, a line `---`, and one line each for leases, the node, its uplink and the kernel.
 
 use ::overlay::{
-    Actual, BackendConfig, Change, Claim, End, Ends, Forwarding, FoundPeer, Ground, Junk, Lease,
+    Actual, BackendConfig, Change, Claim, Desired, End, Ends, Forwarding, FoundPeer, Ground, Junk, Lease,
     LeaseAttributes, Neighbour, NetworkConfig, Nexthop, Node, Reach, Route, Snapshot, Subnets, Uplink, claim,
     conflicts, desired, diff,
 };
@@ -32,21 +32,7 @@ pub fn leases(data: &[u8]) -> Verdict {
     let (ends, reach) = (ends(), Reach::default());
     let ground = Ground { uplink: &world.uplink, ends: &ends, reach: &reach };
     let wanted = desired(&config, &world.snapshot, &own, ground);
-    for (destination, hop) in &wanted.routes {
-        let of_peer =
-            world.snapshot.leases.iter().any(|lease| lease.subnets.iter().any(|s| s == *destination));
-        let gateway = hop.gateway.unwrap_or(destination.ip());
-        let leads = match config.backend {
-            BackendConfig::HostGw => world.uplink.reaches(gateway),
-            BackendConfig::Vxlan(_) => wanted.neighbours.contains_key(&(hop.oif, gateway)),
-            BackendConfig::Ipip(_) => hop.onlink && hop.oif == 21,
-            BackendConfig::Wireguard(_) => wanted.peers.keys().any(|(index, _)| *index == hop.oif),
-            BackendConfig::Alloc | BackendConfig::Extension(_) => false,
-        };
-        hold(of_peer && leads, || format!("{destination} through {hop:?}"))?;
-        let ours = own.iter().any(|own| own.contains(destination.ip()) || destination.contains(own.ip()));
-        hold(!ours, || format!("{destination} is routed away from {own}"))?;
-    }
+    ways(&config, (&world, &own), &wanted)?;
     let changes = diff(&wanted, &world.actual);
     same("the same question", &diff(&wanted, &world.actual), &changes)?;
     for change in &changes {
@@ -57,8 +43,44 @@ pub fn leases(data: &[u8]) -> Verdict {
     Ok(Reached::at(&format!("{own:?} {changes:?} {:?} {problems:?}", wanted.problems)))
 }
 
+/// Where the routes lead, and what the daemon carries itself.
+fn ways(config: &NetworkConfig, (world, own): (&World, &Subnets), wanted: &Desired) -> Result<(), Broken> {
+    for (destination, hop) in &wanted.routes {
+        if let BackendConfig::Udp(_) = config.backend {
+            same("the only route", &Some(*destination), &config.v4.map(|family| family.network))?;
+            continue;
+        }
+        let is_v4 = destination.is_ipv4();
+        let (v4, v6) = (Some(*destination).filter(|_| is_v4), Some(*destination).filter(|_| !is_v4));
+        leads_to_a_peer(world, own, &Subnets { v4, v6 })?;
+        let gateway = hop.gateway.unwrap_or(destination.ip());
+        let leads = match config.backend {
+            BackendConfig::HostGw => world.uplink.reaches(gateway),
+            BackendConfig::Vxlan(_) => wanted.neighbours.contains_key(&(hop.oif, gateway)),
+            BackendConfig::Ipip(_) => hop.onlink && hop.oif == 21,
+            BackendConfig::Wireguard(_) => wanted.peers.keys().any(|(index, _)| *index == hop.oif),
+            BackendConfig::Alloc | BackendConfig::Extension(_) | BackendConfig::Udp(_) => false,
+        };
+        hold(leads, || format!("{destination} through {hop:?}"))?;
+    }
+    for (subnet, node) in &wanted.carried {
+        leads_to_a_peer(world, own, &Subnets { v4: Some(*subnet), v6: None })?;
+        hold(!world.uplink.owns((*node.ip()).into()), || format!("{subnet} is carried to ourselves"))?;
+    }
+    Ok(())
+}
+
+/// What leads away from this node is the subnet of somebody's lease, and nothing of this node's own.
+fn leads_to_a_peer(world: &World, own: &Subnets, subnets: &Subnets) -> Result<(), Broken> {
+    let leases = &world.snapshot.leases;
+    let has = |lease: &Lease| subnets.iter().all(|subnet| lease.subnets.iter().any(|one| one == subnet));
+    let is_leased = leases.iter().any(has);
+    hold(is_leased, || format!("{subnets} is nobody's"))?;
+    hold(!own.overlaps(subnets), || format!("{subnets} is led away from {own}"))
+}
+
 /// Where everything is as desired, there is nothing to change.
-fn settled(wanted: &::overlay::Desired) -> Result<(), Broken> {
+fn settled(wanted: &Desired) -> Result<(), Broken> {
     let route = |(destination, hop): (&_, &::overlay::Hop)| Route {
         destination: *destination,
         gateway: hop.gateway,
@@ -96,6 +118,7 @@ fn settled(wanted: &::overlay::Desired) -> Result<(), Broken> {
         neighbours: neighbours.collect(),
         forwardings: forwardings.collect(),
         peers: peers.collect(),
+        carried: wanted.carried.clone(),
     };
     same("changes where all is as desired", &diff(wanted, &there), &Vec::new())
 }
@@ -229,7 +252,11 @@ impl World {
                 let known = self.actual.peers.iter().any(|peer| (peer.index, peer.key) == (*index, *key));
                 hold(known, || format!("deletes {key:?}"))
             }
+            Change::DeleteCarried { subnet } => {
+                hold(self.actual.carried.contains_key(subnet), || format!("forgets {subnet}"))
+            }
             Change::PutPeer { .. }
+            | Change::PutCarried { .. }
             | Change::PutRoute { .. }
             | Change::PutNeighbour(_)
             | Change::PutForwarding(_) => Ok(()),
