@@ -3,16 +3,18 @@
 mod cri;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cri::containerd::{Containerd, Sandbox, chain, flannels, packages};
 use netns_fixtures::{
-    Bins, Echo, Protocol, Space, assert_ping, assert_same, needs, skip, tcp_echo, udp_echo,
+    Bins, Echo, Protocol, Space, assert_ping, assert_same, eventually, needs, skip, tcp_echo, udp_echo,
 };
 use tests::World;
 use tests::ports::at;
 use tests::rates::ifbs;
 use tests::way_back::told;
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const ELSEWHERE: &str = "containerd is there in ./test-containerd alone";
 
 /// What the daemon writes on a node of both families.
@@ -119,9 +121,7 @@ fn the_network_is_ready_once_there_is_a_list() {
     let refused = node.cri().run(node.wanted("early")).unwrap_err();
     assert!(refused.message().contains("cni plugin not initialized"), "{refused}");
     node.configure(&chain(&node.world));
-    netns_fixtures::eventually("NetworkReady", std::time::Duration::from_secs(30), || {
-        node.cri().condition("NetworkReady").unwrap().0.then_some(())
-    });
+    eventually("NetworkReady", PATIENCE, || node.cri().condition("NetworkReady").unwrap().0.then_some(()));
 }
 
 #[test]
@@ -172,6 +172,39 @@ fn pods_outlive_a_killed_containerd_and_the_next_one_removes_them() {
     assert_connected(&node.world, [&web, &third], ["10.66.0.1", "fd66::1"]);
     for sandbox in [&web, &plain, &third] {
         node.end(&sandbox.id);
+    }
+    let (after, left) = node.state();
+    assert_same(&before, &after, "after the second containerd has removed them");
+    assert_eq!(files, left);
+}
+
+#[test]
+fn a_containerd_that_is_killed_while_it_stops_pods_leaves_nothing_to_the_next_one() {
+    let Some(packages) = packages() else { skip!(ELSEWHERE) };
+    let mut node = Containerd::start(&packages, chain);
+    // The last of the list, so the first that is to delete.
+    node.record_calls("firewall");
+    node.warm();
+    let (before, files) = node.state();
+    let wanted = |nth: u16| node.wanted(&format!("pod{nth}")).published(8100 + nth, 80).limited("10M", "20M");
+    let ids: Vec<String> = (0..6).map(|nth| node.sandbox(wanted(nth)).id).collect();
+    let stopping: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let (cri, id) = (node.cri(), id.clone());
+            std::thread::spawn(move || cri.stop(&id))
+        })
+        .collect();
+    eventually("a plugin is asked to delete", PATIENCE, || {
+        ids.iter().any(|id| node.calls(id).len() > 1).then_some(())
+    });
+    node.kill_daemon();
+    let ends: Vec<_> = stopping.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert!(ends.iter().any(Result::is_err), "all were stopped before containerd was killed");
+    node.run_daemon();
+    assert_eq!(node.cri().sandboxes().unwrap().len(), 6);
+    for id in &ids {
+        node.end(id);
     }
     let (after, left) = node.state();
     assert_same(&before, &after, "after the second containerd has removed them");
