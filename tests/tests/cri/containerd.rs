@@ -221,7 +221,7 @@ impl Containerd {
         let archive = image::write(&self.folder.join("image"), &self.packages.join("bin/busybox"));
         let mut command = Command::new("ctr");
         command.arg("--address").arg(self.folder.join("socket"));
-        command.args(["--namespace", "k8s.io", "image", "import", "--snapshotter", "native"]).arg(archive);
+        command.args(["--namespace", "k8s.io", "image", "import", "--no-unpack"]).arg(archive);
         self.own_programs(&mut command);
         let output = self.world.host().output(command);
         assert!(output.status.success(), "ctr image import: {}", String::from_utf8_lossy(&output.stderr));
