@@ -125,6 +125,32 @@ fn the_network_is_ready_once_there_is_a_list() {
 }
 
 #[test]
+fn the_network_is_ready_while_the_node_has_a_subnet() {
+    let Some(packages) = packages() else { skip!(ELSEWHERE) };
+    let node = Containerd::without_list(&packages);
+    if node.cri().version().unwrap().starts_with("1.") {
+        skip!("containerd asks plugins for STATUS from version 2 on");
+    }
+    let ready = |wanted: bool| {
+        eventually("NetworkReady is as it is to be", PATIENCE, || {
+            (node.cri().condition("NetworkReady").unwrap().0 == wanted).then_some(())
+        });
+    };
+    node.record_calls("flannel");
+    node.configure(&flannels(&node.world).at("1.1.0"));
+    eventually("STATUS", PATIENCE, || {
+        node.cri().condition("NetworkReady").unwrap();
+        (!node.calls("STATUS").is_empty()).then_some(())
+    });
+    ready(false);
+    node.write_run("flannel/subnet.env", SUBNET);
+    ready(true);
+    pods_live_and_leave_nothing(&node);
+    assert!(node.output(&["rm", "/run/flannel/subnet.env"]).status.success());
+    ready(false);
+}
+
+#[test]
 fn twelve_pods_at_once_have_addresses_of_their_own_and_go_at_once() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
     let node = Containerd::start(&packages, chain);

@@ -134,6 +134,12 @@ pub struct StatusResponse {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub struct Version {
+    #[prost(string, tag = "3")]
+    pub runtime: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub struct ImageSpec {
     #[prost(string, tag = "1")]
     pub image: String,

@@ -18,7 +18,7 @@ use tonic_prost::ProstCodec;
 use messages::{
     Condition, ImageSpec, ImageStatusRequest, ImageStatusResponse, Linux, Listed, Metadata, Nothing,
     PortMapping, READY, RunRequest, SandboxConfig, SandboxId, SandboxStatusRequest, SandboxStatusResponse,
-    StatusResponse, UDP,
+    StatusResponse, UDP, Version,
 };
 
 /// A runtime that is busy answers late; one that does not answer at all is to fail the test.
@@ -120,6 +120,12 @@ impl Cri {
         let found: Option<Condition> = conditions.into_iter().find(|condition| condition.name == name);
         let found = found.ok_or_else(|| Status::not_found(format!("no condition {name}")))?;
         Ok((found.status, found.reason))
+    }
+
+    /// The version of the runtime, such as `1.6.20`.
+    pub fn version(&self) -> Result<String, Status> {
+        let answer: Version = self.runtime("Version", Nothing {})?;
+        Ok(answer.runtime.trim_start_matches('v').to_owned())
     }
 
     pub fn has_image(&self, name: &str) -> Result<bool, Status> {
