@@ -101,13 +101,13 @@ fn pods_live_and_leave_nothing(node: &Containerd) {
 #[test]
 fn pods_of_a_bridge_list_live_and_leave_nothing() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
-    pods_live_and_leave_nothing(&Containerd::start(&packages, chain));
+    pods_live_and_leave_nothing(&Containerd::start(&packages, &chain()));
 }
 
 #[test]
 fn pods_of_flannels_list_live_and_leave_nothing() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
-    let node = Containerd::start(&packages, flannels);
+    let node = Containerd::start(&packages, &flannels());
     node.write_run("flannel/subnet.env", SUBNET);
     pods_live_and_leave_nothing(&node);
 }
@@ -120,7 +120,7 @@ fn the_network_is_ready_once_there_is_a_list() {
     assert_eq!((ready, reason.as_str()), (false, "NetworkPluginNotReady"));
     let refused = node.cri().run(node.wanted("early")).unwrap_err();
     assert!(refused.message().contains("cni plugin not initialized"), "{refused}");
-    node.configure(&chain(&node.world));
+    node.configure(&chain());
     eventually("NetworkReady", PATIENCE, || node.cri().condition("NetworkReady").unwrap().0.then_some(()));
 }
 
@@ -137,7 +137,7 @@ fn the_network_is_ready_while_the_node_has_a_subnet() {
         });
     };
     node.record_calls("flannel");
-    node.configure(&flannels(&node.world).at("1.1.0"));
+    node.configure(&flannels().at("1.1.0"));
     eventually("STATUS", PATIENCE, || {
         node.cri().condition("NetworkReady").unwrap();
         (!node.calls("STATUS").is_empty()).then_some(())
@@ -153,7 +153,7 @@ fn the_network_is_ready_while_the_node_has_a_subnet() {
 #[test]
 fn twelve_pods_at_once_have_addresses_of_their_own_and_go_at_once() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
-    let node = Containerd::start(&packages, chain);
+    let node = Containerd::start(&packages, &chain());
     node.warm();
     let (before, files) = node.state();
     let sandboxes: Vec<Sandbox> = std::thread::scope(|scope| {
@@ -183,7 +183,7 @@ fn twelve_pods_at_once_have_addresses_of_their_own_and_go_at_once() {
 #[test]
 fn pods_outlive_a_killed_containerd_and_the_next_one_removes_them() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
-    let mut node = Containerd::start(&packages, chain);
+    let mut node = Containerd::start(&packages, &chain());
     node.warm();
     let (before, files) = node.state();
     let web = node.sandbox(node.wanted("web").published(8080, 80).limited("10M", "20M"));
@@ -207,7 +207,7 @@ fn pods_outlive_a_killed_containerd_and_the_next_one_removes_them() {
 #[test]
 fn a_containerd_that_is_killed_while_it_stops_pods_leaves_nothing_to_the_next_one() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
-    let mut node = Containerd::start(&packages, chain);
+    let mut node = Containerd::start(&packages, &chain());
     // The last of the list, so the first that is to delete.
     node.record_calls("firewall");
     node.warm();
@@ -240,7 +240,7 @@ fn a_containerd_that_is_killed_while_it_stops_pods_leaves_nothing_to_the_next_on
 #[test]
 fn containerd_deletes_twice_and_without_a_sandbox_that_is_gone() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
-    let node = Containerd::start(&packages, chain);
+    let node = Containerd::start(&packages, &chain());
     node.record_calls("bridge");
     node.warm();
     let (before, files) = node.state();
@@ -267,7 +267,7 @@ fn containerd_deletes_twice_and_without_a_sandbox_that_is_gone() {
 fn pods_of_the_reference_live_on_under_our_plugins_which_remove_them() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
     needs!(IptablesNat);
-    let node = Containerd::start(&packages, chain);
+    let node = Containerd::start(&packages, &chain());
     node.install_reference();
     // The reference fails on a bridge that lost its last port.
     let resident = node.sandbox(node.wanted("resident").published(8999, 99).limited("10M", "20M"));
@@ -291,7 +291,7 @@ fn pods_of_the_reference_live_on_under_our_plugins_which_remove_them() {
 fn pods_of_ours_are_handed_back_and_removed_by_the_reference() {
     let Some(packages) = packages() else { skip!(ELSEWHERE) };
     needs!(IptablesNat);
-    let node = Containerd::start(&packages, chain);
+    let node = Containerd::start(&packages, &chain());
     node.install_reference();
     let _resident = node.sandbox(node.wanted("resident").published(8999, 99).limited("10M", "20M"));
     let (before, files) = node.state();

@@ -6,10 +6,12 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use netns_fixtures::{Bins, Network, Pod, Process, REFERENCE_DIR, Snapshot, Space, eventually, within};
-use serde_json::{Value, json};
-use tests::{World, files_below, merged};
+use serde_json::Value;
+use tests::{World, files_below};
 
 use super::{Cri, Wanted, image};
+
+const PAGE: &str = include_str!("../../../docs/containerd.md");
 
 /// For a machine that does many other things.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -41,9 +43,9 @@ pub struct Sandbox {
 
 impl Containerd {
     /// With our plugins in its directory and one list.
-    pub fn start(packages: &Path, list: impl FnOnce(&World) -> Network) -> Self {
+    pub fn start(packages: &Path, list: &Network) -> Self {
         let node = Self::without_list(packages);
-        node.configure(&list(&node.world));
+        node.configure(list);
         eventually("containerd has read the list", PATIENCE, || {
             node.cri().condition("NetworkReady").is_ok_and(|(ready, _)| ready).then_some(())
         });
@@ -52,7 +54,7 @@ impl Containerd {
 
     /// With our plugins in its directory and no list yet.
     pub fn without_list(packages: &Path) -> Self {
-        let world = World { version: "1.0.0", ..World::ours() };
+        let world = World::ours();
         let folder = world.state.path().join("containerd");
         for part in ["run", "cni", "bin", "net.d"] {
             fs::create_dir_all(folder.join(part)).expect("a directory");
@@ -280,29 +282,23 @@ impl Drop for Containerd {
     }
 }
 
-/// A bridge of both families with everything behind it that leaves something on a node.
-pub fn chain(world: &World) -> Network {
-    let ipam =
-        json!({"type": "host-local", "ranges": [[{"subnet": "10.66.0.0/24"}], [{"subnet": "fd66::/64"}]]});
-    let bridge = json!({"isDefaultGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": ipam});
-    chained(world.bridge(&bridge))
+/// The page's list of a bridge of both families with everything behind it that leaves something on a node.
+pub fn chain() -> Network {
+    documented(1)
 }
 
-/// The list of flannel's manifest, with the same behind it.
-pub fn flannels(world: &World) -> Network {
-    let delegate: Value = json!({"hairpinMode": true, "isDefaultGateway": true});
-    chained(
-        Network::new("cbr0", world.version)
-            .plugin(merged(json!({"type": "flannel"}), &json!({"delegate": delegate}))),
-    )
+/// The page's list of flannel, with the same behind it.
+pub fn flannels() -> Network {
+    documented(2)
 }
 
-fn chained(network: Network) -> Network {
-    network
-        .plugin(json!({"type": "portmap", "capabilities": {"portMappings": true}}))
-        .plugin(json!({"type": "bandwidth", "capabilities": {"bandwidth": true}}))
-        .plugin(json!({"type": "tuning", "sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1"}}))
-        .plugin(json!({"type": "firewall"}))
+/// An example of the page, counted from 1.
+fn documented(nth: usize) -> Network {
+    let text = PAGE.split("```json").nth(nth).and_then(|rest| rest.split("```").next()).expect("an example");
+    let list: Value = serde_json::from_str(text).expect("the example is JSON");
+    let word = |key: &str| list[key].as_str().expect("a list has a name and a version").to_owned();
+    let plugins = list["plugins"].as_array().expect("a list has plugins").clone();
+    Network { name: word("name"), version: word("cniVersion"), plugins }
 }
 
 /// The child of a process that has one; 0 when it is gone.
