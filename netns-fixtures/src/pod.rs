@@ -1,5 +1,7 @@
 //! A pod: an empty nameless namespace that a runtime hands to plugins.
 
+use std::path::Path;
+
 use kernel::Netns;
 
 use crate::snapshot::json;
@@ -15,6 +17,12 @@ impl Pod {
     #[must_use]
     pub fn new() -> Self {
         Self { netns: Netns::new_nameless().expect("a new namespace (the tests need root)") }
+    }
+
+    /// A sandbox that a runtime outside the test has made.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self { netns: Netns::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) }
     }
 
     /// A path where no namespace is, as left in a runtime's state after the sandbox is gone.
