@@ -74,7 +74,7 @@ fn ways(config: &NetworkConfig, (world, own): (&World, &Subnets), wanted: &Desir
 fn leads_to_a_peer(world: &World, own: &Subnets, subnets: &Subnets) -> Result<(), Broken> {
     let leases = &world.snapshot.leases;
     let has = |lease: &Lease| subnets.iter().all(|subnet| lease.subnets.iter().any(|one| one == subnet));
-    let is_leased = leases.iter().any(has);
+    let is_leased = leases.iter().any(|lease| has(lease));
     hold(is_leased, || format!("{subnets} is nobody's"))?;
     hold(!own.overlaps(subnets), || format!("{subnets} is led away from {own}"))
 }
