@@ -218,12 +218,12 @@ mod tests {
                 "EnsureAddress",
                 "EnsureForwarding",
                 "Masquerade",
+                "ForgetNeighbours",
                 "Sysctls",
                 "AddAddress",
                 "RaiseLink",
                 "AddRoute",
                 "OpenPort",
-                "ForgetNeighbours",
                 "Announce"
             ]
         );
