@@ -78,10 +78,7 @@ fn delete_pair(call: &Call, attachment: &Attachment) -> Result<Fate, Error> {
         return Ok(Fate::Deleted);
     }
     let Some(sandbox) = Sandbox::open_if_there(call) else { return Ok(Fate::Absent) };
-    let mut inside = match sandbox.netns().visit(Rtnl::open) {
-        Err(kernel::Error::NotANamespace { .. }) => return Ok(Fate::Absent),
-        opened => opened??,
-    };
+    let mut inside = sandbox.netns().visit(Rtnl::open)??;
     let link = inside.link(&attachment.ifname)?.filter(|link| link.kind.as_deref() == Some("veth"));
     let Some(link) = link else { return Ok(Fate::Absent) };
     if is_anothers(&mut host, &link)? {

@@ -37,12 +37,15 @@ impl Sandbox {
     }
 
     /// Opens `CNI_NETNS` for a verb that must also work without it: `None` when it is empty, missing, or no
-    /// longer a namespace (a runtime may have removed the mount and left the file).
+    /// longer a network namespace (a runtime may have removed the mount and left the file, or ended the process in whose
+    /// `/proc` folder the path lies).
     #[must_use]
     pub fn open_if_there(call: &Call) -> Option<Self> {
-        let path = call.netns.clone()?;
-        let container = call.container_id.clone();
-        Netns::open(Path::new(&path)).ok().map(|netns| Self { netns, path, container })
+        let (path, container) = (call.netns.clone()?, call.container_id.clone());
+        let netns = Netns::open(Path::new(&path)).ok()?;
+        // Only who enters learns whether it is one of networks.
+        let is_other = matches!(netns.visit(|| ()), Err(kernel::Error::NotANamespace { .. }));
+        (!is_other).then_some(Self { netns, path, container })
     }
 
     /// The namespace.
