@@ -302,7 +302,8 @@ fn a_sandbox_whose_path_leads_to_another_kind_of_namespace_is_gone_for_del() {
     let (world, result) = attached(Bins::multicall(), "1.0.0");
     for plugin in CHAINED.into_iter().filter(|plugin| *plugin != "vrf") {
         let config = config(&world, (plugin, "1.0.0"), &result, &json!({}));
-        world.run(plugin, "ADD", &config).result();
+        let added = world.run(plugin, "ADD", &config).result();
+        assert_eq!(added["ips"], result["ips"], "{plugin}");
         world.request(plugin, "DEL", &config).netns("/proc/self/ns/uts").run(&world.host).silent();
     }
 }
