@@ -26,6 +26,9 @@ left on, the kernel tells all ports of the bridge of the sandbox's IPv6 address 
 then, is measured without what it caused (at 1,000 ports some 4 ms in which links are locked). The floor of `portmap` looks at tracked connections as ours does, and its DEL, too, leaves the kernel's grace period to
 a child. The reference has its default backend, iptables, where nothing else is said. The first packet is a UDP request of a new socket and its answer,
 from another host through the node's address.
+
+A row can be OVER beside the reference and pass beside the floor. Then the floor's time divided by the reference's says how near to that limit any
+program can come on this machine.
 ";
 
 /// Writes it into a folder.
