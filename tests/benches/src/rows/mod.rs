@@ -11,6 +11,7 @@ mod fanout;
 mod first_packet;
 mod published;
 mod repairs;
+mod repairs_tunnel;
 mod reservations;
 mod scale;
 mod simulator;

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use kernel::nft::{Family, Nft, Table};
 use kernel::{Route, Rtnl, sysctl};
-use netns_fixtures::{Daemon, DaemonOptions, Node, Space, Underlay};
+use netns_fixtures::{Daemon, DaemonOptions, Space, Underlay};
 
 use super::cluster::Cluster;
 use super::daemon::subnet;
+use super::repairs_tunnel::{self, Tunnel};
 use super::simulator::Simulator;
 use crate::error::Error;
 use crate::figure::{Figure, Measure};
@@ -18,23 +19,23 @@ use crate::series::Series;
 
 /// What the figures of the histogram are called; `crate::curve` finds them by it.
 pub const REPAIR: &str = "repair: ";
-const PEERS: u32 = 1_000;
+pub(super) const PEERS: u32 = 1_000;
 const ROUNDS: usize = 60;
 const LIMIT: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_micros(200);
 /// A pass holds the next one back for four times its length: the injuries are not to wait for one another.
-const PAUSE: Duration = Duration::from_millis(60);
+const PAUSE: Duration = Duration::from_millis(100);
 const TABLE: Table<'static> = Table::new(Family::Inet, "ironbridged");
 const FORWARD: &str = "net/ipv4/ip_forward";
 
-/// One kind of injury.
-struct Injury {
-    name: &'static str,
-    hurt: fn(&mut Body, u32) -> Result<(), Error>,
-    is_whole: fn(&mut Body, u32) -> Result<bool, Error>,
+/// One kind of injury to `B`, for one peer of many.
+pub(super) struct Injury<B> {
+    pub(super) name: &'static str,
+    pub(super) hurt: fn(&mut B, u32) -> Result<(), Error>,
+    pub(super) is_whole: fn(&mut B, u32) -> Result<bool, Error>,
 }
 
-const INJURIES: [Injury; 5] = [
+const INJURIES: [Injury<Body>; 5] = [
     Injury {
         name: "a route deleted",
         hurt: |body, at| Ok(body.rtnl.delete_route(&Body::route(at))?),
@@ -62,24 +63,55 @@ const INJURIES: [Injury; 5] = [
     },
 ];
 
-/// 1,000 peers; each injury again and again, at other routes.
+/// 1,000 peers; each injury again and again, at other peers.
 pub fn run(_: &Programs, effort: Effort) -> Result<Vec<Figure>, Error> {
-    let underlay = Underlay::new(1);
-    underlay.node(0).run("ip address add 10.200.0.1/16 dev eth0");
-    let simulator = Simulator::start((underlay.hub(), underlay.hub_ip()), Cluster::HostGw);
-    simulator.fill(PEERS)?;
-    let node = underlay.node(0);
-    let _daemon = Daemon::ready(node, DaemonOptions::etcd(&simulator.endpoint()).flag("--ip-masq"));
     let rounds = u32::try_from(effort.rounds(ROUNDS)).unwrap_or(1);
-    INJURIES.iter().map(|injury| measure(node, injury, rounds)).collect()
+    let mut figures = beside(Cluster::HostGw, &INJURIES, (Body::open, rounds))?;
+    figures.extend(beside(Cluster::Vxlan, &repairs_tunnel::INJURIES, (Tunnel::open, rounds))?);
+    Ok(figures)
 }
 
-fn measure(node: &Node, injury: &Injury, rounds: u32) -> Result<Figure, Error> {
-    let times = node.inside(|| {
-        let mut body = Body { rtnl: Rtnl::open()?, nft: Nft::open()? };
-        (0..rounds).map(|round| body.suffer(injury, round * 7 % PEERS)).collect::<Result<Vec<f64>, Error>>()
-    })?;
-    Ok(Figure::new(format!("{REPAIR}{}", injury.name), Measure::Milliseconds, &Series::of(times)))
+/// A node of that cluster, with its daemon, suffers all of them.
+fn beside<B: Send>(
+    cluster: Cluster,
+    injuries: &[Injury<B>],
+    (open, rounds): (fn() -> Result<B, Error>, u32),
+) -> Result<Vec<Figure>, Error> {
+    let underlay = Underlay::new(1);
+    let node = underlay.node(0);
+    node.run("ip address add 10.200.0.1/16 dev eth0");
+    let simulator = Simulator::start((underlay.hub(), underlay.hub_ip()), cluster);
+    simulator.fill(PEERS)?;
+    let _daemon = Daemon::ready(node, DaemonOptions::etcd(&simulator.endpoint()).flag("--ip-masq"));
+    let measure = |injury: &Injury<B>| {
+        let times = node.inside(|| {
+            let mut body = open()?;
+            (0..rounds)
+                .map(|round| suffer(&mut body, injury, round * 7 % PEERS))
+                .collect::<Result<Vec<f64>, Error>>()
+        })?;
+        Ok(Figure::new(format!("{REPAIR}{}", injury.name), Measure::Milliseconds, &Series::of(times)))
+    };
+    injuries.iter().map(measure).collect()
+}
+
+fn suffer<B>(body: &mut B, injury: &Injury<B>, at: u32) -> Result<f64, Error> {
+    std::thread::park_timeout(PAUSE);
+    // The kernel ends a device long before it answers who deletes it, so the time of the injury counts.
+    let began = Instant::now();
+    (injury.hurt)(body, at)?;
+    while !(injury.is_whole)(body, at)? {
+        if began.elapsed() > LIMIT {
+            return Err(Error::Late { what: injury.name.to_owned(), seconds: LIMIT.as_secs() });
+        }
+        std::thread::park_timeout(STEP);
+    }
+    Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Where that peer is.
+pub(super) fn peer(at: u32) -> IpAddr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 2)) + at).into()
 }
 
 /// The kernel's state on the node.
@@ -89,17 +121,8 @@ struct Body {
 }
 
 impl Body {
-    fn suffer(&mut self, injury: &Injury, at: u32) -> Result<f64, Error> {
-        std::thread::park_timeout(PAUSE);
-        (injury.hurt)(self, at)?;
-        let began = Instant::now();
-        while !(injury.is_whole)(self, at)? {
-            if began.elapsed() > LIMIT {
-                return Err(Error::Late { what: injury.name.to_owned(), seconds: LIMIT.as_secs() });
-            }
-            std::thread::park_timeout(STEP);
-        }
-        Ok(began.elapsed().as_secs_f64() * 1e3)
+    fn open() -> Result<Self, Error> {
+        Ok(Self { rtnl: Rtnl::open()?, nft: Nft::open()? })
     }
 
     fn route(at: u32) -> Route {
@@ -114,9 +137,8 @@ impl Body {
     }
 
     fn has_route(&mut self, at: u32) -> Result<bool, Error> {
-        let wanted = IpAddr::from(Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 200, 0, 2)) + at));
         let within = IpAddr::from(Ipv4Addr::from(subnet(at) + 1));
-        Ok(self.rtnl.route_to(within)?.is_some_and(|route| route.gateway == Some(wanted)))
+        Ok(self.rtnl.route_to(within)?.is_some_and(|route| route.gateway == Some(peer(at))))
     }
 
     fn flush(&mut self) -> Result<(), Error> {
