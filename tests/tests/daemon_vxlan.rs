@@ -187,7 +187,10 @@ fn a_restart_costs_no_packet_and_the_hardware_address_outlives_the_device_and_th
     let cluster = Cluster::new(2);
     let etcd = cluster.etcd(V4);
     let (mut daemons, pods) = populated(&cluster, &etcd);
-    let (node, before) = (cluster.node(0), tunnel(cluster.node(0), "flannel.1"));
+    let node = cluster.node(0);
+    // The route is the last of what a peer has.
+    await_that("the peer is known", || tunnel(node, "flannel.1").contains("onlink"));
+    let before = tunnel(node, "flannel.1");
     let (own, index) = (mac(node, "flannel.1"), device(node, "flannel.1")["ifindex"].clone());
     let pinger = Pinger::start(&pods[0].pod, pods[1].ip());
     daemons[0].terminate();
