@@ -27,8 +27,8 @@ then, is measured without what it caused (at 1,000 ports some 4 ms in which link
 a child. The reference has its default backend, iptables, where nothing else is said. The first packet is a UDP request of a new socket and its answer,
 from another host through the node's address.
 
-A row can be OVER beside the reference and pass beside the floor. Then the floor's time divided by the reference's says how near to that limit any
-program can come on this machine.
+A row can be OVER beside the reference and pass beside the floor. Then the floor's time divided by the reference's says how near to that limit the
+least work comes on this machine, in C with static glibc, whose start is some 0.3 ms of each process.
 ";
 
 /// Writes it into a folder.
