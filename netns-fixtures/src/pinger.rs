@@ -58,22 +58,23 @@ impl Pinger {
         });
     }
 
-    /// Ends it and counts up to the last answer, since later echoes may be on their way still: a test that wants to
+    /// Ends it and counts from the first answer, before which a peer may not know of the other yet, up to the last one, since later echoes may be on their way still: a test that wants to
     /// see a silence at the end awaits answers first.
     #[must_use]
     pub fn stop(mut self) -> Loss {
         self.process.signal(Signal::SIGINT);
         self.process.wait(ANSWERS);
         let got = answered(&self.process.log());
-        let last = got.last().copied().expect("the first answer was waited for");
+        let (first, last) = got.first().zip(got.last()).expect("the first answer was waited for");
+        let (first, last) = (*first, *last);
         let (mut longest, mut run) = (0, 0);
-        for number in 1..=last {
+        for number in first..=last {
             run = if got.contains(&number) { 0 } else { run + 1 };
             longest = longest.max(run);
         }
-        let which: Vec<usize> = (1..=last).filter(|number| !got.contains(number)).collect();
+        let which: Vec<usize> = (first..=last).filter(|number| !got.contains(number)).collect();
         let longest = INTERVAL * u32::try_from(longest).expect("a short test");
-        Loss { sent: last, lost: which.len(), which, longest }
+        Loss { sent: last + 1 - first, lost: which.len(), which, longest }
     }
 }
 
