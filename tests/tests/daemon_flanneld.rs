@@ -75,9 +75,7 @@ fn taken_over(backend: &str, device: &str) {
     let before = index(device);
     let pingers: Vec<Pinger> = pods[1].addresses.iter().map(|at| Pinger::start(&pods[0].pod, at)).collect();
     theirs.process.terminate(HEARD);
-    let taken = DaemonOptions::etcd(&etcd.endpoint())
-        .flag("--ip-masq")
-        .flag(&format!("--subnet-file={}", file.display()));
+    let taken = options(&etcd).flag(&format!("--subnet-file={}", file.display()));
     let taken = Daemon::ready(node, taken);
     for pinger in pingers {
         pinger.await_answers(25);
@@ -143,8 +141,8 @@ fn taken_over_with_keys(end: End) -> Vec<Loss> {
         End::Stopped => drop(theirs.process.terminate(HEARD)),
         End::Killed => theirs.process.kill(),
     }
-    let taken = DaemonOptions::etcd(&etcd.endpoint()).flag(&format!("--subnet-file={}", file.display()));
-    let taken = Daemon::ready(node, with_key(taken.flag("--ip-masq"), theirs.folder.path()));
+    let taken = options(&etcd).flag(&format!("--subnet-file={}", file.display()));
+    let taken = Daemon::ready(node, with_key(taken, theirs.folder.path()));
     let count = |pinger: Pinger| {
         pinger.await_answers(25);
         pinger.stop()
@@ -194,9 +192,7 @@ fn a_node_of_flanneld_and_one_of_ours_talk_through_udp_and_its_lease_is_taken_ov
     });
     assert_eq!(shown, [(true, true, true); 2]);
     theirs.process.terminate(HEARD);
-    let taken = DaemonOptions::etcd(&etcd.endpoint())
-        .flag("--ip-masq")
-        .flag(&format!("--subnet-file={}", file.display()));
+    let taken = options(&etcd).flag(&format!("--subnet-file={}", file.display()));
     let taken = Daemon::ready(cluster.node(0), taken);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), env, "the same file:\n{}", taken.log());
     talk(&pods);
