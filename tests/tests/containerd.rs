@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use cri::containerd::{Containerd, Sandbox, chain, flannels, packages};
 use netns_fixtures::{
-    Bins, Echo, Protocol, Space, assert_ping, assert_same, eventually, needs, skip, tcp_echo, udp_echo,
+    Bins, Echo, Protocol, Snapshot, Space, assert_ping, assert_same, eventually, needs, skip, tcp_echo,
+    udp_echo,
 };
 use tests::World;
 use tests::ports::at;
@@ -63,6 +64,14 @@ fn echo(protocol: Protocol, from: &Sandbox, ip: &str, port: u16) -> String {
     seen.unwrap_or_else(|error| panic!("{ip} port {port} {protocol:?}: {error}")).to_string()
 }
 
+/// Nothing is on the node, and no file of CNI's, that was not there before.
+#[track_caller]
+fn assert_left_as(node: &Containerd, (before, files): (&Snapshot, &[String]), when: &str) {
+    let (after, left) = node.state();
+    assert_same(before, &after, when);
+    assert_eq!(files, left, "{when}");
+}
+
 /// One pod with everything and one plain, by a list: what they can do while they live, and what is left of them.
 #[track_caller]
 fn pods_live_and_leave_nothing(node: &Containerd) {
@@ -92,9 +101,7 @@ fn pods_live_and_leave_nothing(node: &Containerd) {
     node.end(&plain.id);
     assert_published(world, &web);
     node.end(&web.id);
-    let (after, left) = node.state();
-    assert_same(&before, &after, "after both were removed");
-    assert_eq!(files, left);
+    assert_left_as(node, (&before, &files), "after both were removed");
     assert_eq!(node.cri().sandboxes().unwrap(), Vec::<String>::new());
 }
 
@@ -175,9 +182,7 @@ fn twelve_pods_at_once_have_addresses_of_their_own_and_go_at_once() {
             scope.spawn(|| node.end(&sandbox.id));
         }
     });
-    let (after, left) = node.state();
-    assert_same(&before, &after, "after all were removed");
-    assert_eq!(files, left);
+    assert_left_as(&node, (&before, &files), "after all were removed");
 }
 
 #[test]
@@ -199,9 +204,7 @@ fn pods_outlive_a_killed_containerd_and_the_next_one_removes_them() {
     for sandbox in [&web, &plain, &third] {
         node.end(&sandbox.id);
     }
-    let (after, left) = node.state();
-    assert_same(&before, &after, "after the second containerd has removed them");
-    assert_eq!(files, left);
+    assert_left_as(&node, (&before, &files), "after the second containerd has removed them");
 }
 
 #[test]
@@ -232,9 +235,7 @@ fn a_containerd_that_is_killed_while_it_stops_pods_leaves_nothing_to_the_next_on
     for id in &ids {
         node.end(id);
     }
-    let (after, left) = node.state();
-    assert_same(&before, &after, "after the second containerd has removed them");
-    assert_eq!(files, left);
+    assert_left_as(&node, (&before, &files), "after the second containerd has removed them");
 }
 
 #[test]
@@ -258,9 +259,7 @@ fn containerd_deletes_twice_and_without_a_sandbox_that_is_gone() {
         assert_eq!(node.calls(&sandbox.id), calls);
     }
     assert_eq!(node.calls(&lost), [format!("ADD {lost_netns}"), "DEL".to_owned(), "DEL".to_owned()]);
-    let (after, left) = node.state();
-    assert_same(&before, &after, "after all were removed");
-    assert_eq!(files, left);
+    assert_left_as(&node, (&before, &files), "after all were removed");
 }
 
 #[test]
@@ -279,9 +278,7 @@ fn pods_of_the_reference_live_on_under_our_plugins_which_remove_them() {
     assert_published(&node.world, &web);
     node.end(&web.id);
     node.end(&plain.id);
-    let (after, left) = node.state();
-    assert_same(&before, &after, "after our DEL");
-    assert_eq!(files, left);
+    assert_left_as(&node, (&before, &files), "after our DEL");
     let new = node.sandbox(node.wanted("new").published(8080, 80));
     assert_connected(&node.world, [&new, &resident], ["10.66.0.1", "fd66::1"]);
     assert_published(&node.world, &new);
